@@ -1,0 +1,97 @@
+"""``epsvae book``: run the chapters, check them, fetch what their pages load."""
+
+import logging
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from epsvae.errors import EpsvaeError
+
+__all__ = ["book_app"]
+
+book_app = typer.Typer(no_args_is_help=True, help="Run, check and prepare the book's chapters.")
+
+Root = Annotated[
+    Path | None, typer.Option("--root", help="Folder of _toc.yml; default: here or above.")
+]
+
+
+@book_app.callback()
+def configure() -> None:
+    """Run, check and prepare the book's chapters."""
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    logging.getLogger("epsvae").setLevel(logging.INFO)
+
+
+@book_app.command()
+def run(
+    chapters: Annotated[
+        list[str] | None, typer.Argument(help="Names as in world/operations; default: all.")
+    ] = None,
+    parameter: Annotated[
+        list[str] | None, typer.Option("-p", "--parameter", help="name=value, for one chapter.")
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option(help="Notebook to write instead of the chapter's source.")
+    ] = None,
+    force: Annotated[bool, typer.Option(help="Run even what is current.")] = False,
+    timeout: Annotated[float, typer.Option(help="Seconds that one cell may take.")] = 900.0,
+    root: Root = None,
+) -> None:
+    """Run chapters (and what they need) and store their outputs."""
+    from epsvae.book.chapters import find_root  # here, so that --help does not load papermill
+    from epsvae.book.parameters import parse_value
+    from epsvae.book.runner import run_book, run_variant
+
+    names = chapters or []
+    try:
+        if parameter or output:
+            if len(names) != 1:
+                raise EpsvaeError(f"-p and --output expect one chapter, found {len(names)}")
+            pairs = [_pair(text) for text in parameter or []]
+            values = {name: parse_value(text) for name, text in pairs}
+            path = run_variant(find_root(root), names[0], values, output=output, timeout=timeout)
+            typer.echo(path)
+        elif not run_book(find_root(root), names, force=force, timeout=timeout).ok:
+            raise typer.Exit(1)
+    except EpsvaeError as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(1) from error
+
+
+def _pair(text: str) -> tuple[str, str]:
+    """Split ``name=value``."""
+    name, equals, value = text.partition("=")
+    if not (equals and name.isidentifier()):
+        raise EpsvaeError(f"-p expects name=value, found {text!r}")
+    return name, value
+
+
+@book_app.command()
+def check(root: Root = None) -> None:
+    """Check every chapter against the writing rules."""
+    from epsvae.book.chapters import find_root
+    from epsvae.book.checks import check_book
+
+    try:
+        problems = check_book(find_root(root))
+    except EpsvaeError as error:
+        problems = [str(error)]
+    for problem in problems:
+        typer.echo(problem, err=True)
+    if problems:
+        raise typer.Exit(1)
+
+
+@book_app.command()
+def assets(root: Root = None) -> None:
+    """Copy the scripts that the pages load out of installed packages."""
+    from epsvae.book.assets import copy_assets
+    from epsvae.book.chapters import find_root
+
+    try:
+        copy_assets(find_root(root))
+    except EpsvaeError as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(1) from error

@@ -1,0 +1,52 @@
+"""What a chapter shows besides figures: sentences and tables with computed numbers."""
+
+import hashlib
+from collections.abc import Callable
+from typing import Any
+
+import pandas as pd
+from IPython.display import HTML, Markdown, display
+
+__all__ = ["say", "table"]
+
+
+def say(text: str) -> None:
+    """Show a sentence with computed numbers as Markdown.
+
+    Unlike a typed sentence it is recomputed with the chapter and compared by the regression
+    test, so it cannot disagree with the code.
+
+    Args:
+        text: Markdown, usually an f-string; its indentation is kept, so start at column 0.
+    """
+    display(Markdown(text))
+
+
+def table(
+    frame: pd.DataFrame,
+    *,
+    decimals: int = 3,
+    formats: dict[Any, str | Callable[[object], str] | None] | None = None,
+    index: bool = True,
+    highlight: tuple[int, ...] = (),
+) -> None:
+    """Show a table that is the same, character by character, each time it is computed.
+
+    Args:
+        frame: what to show; its caption belongs to the cell's metadata, as a figure's does.
+        decimals: digits after the point of all floats without a format of their own.
+        formats: a format string or function per column, as in ``{"parameters": "{:,}"}``.
+        index: show the row labels.
+        highlight: positions of the rows in bold.
+    """
+    labels = repr((list(frame.columns), list(frame.index), highlight))
+    styler = frame.style.set_uuid(hashlib.sha256(labels.encode()).hexdigest()[:8])
+    styler = styler.set_table_attributes('class="dataframe epsvae-table"')
+    styler = styler.format(formats or {}, precision=decimals, na_rep="–")
+    if not index:
+        styler = styler.hide(axis="index")
+    bold = {frame.index[row] for row in highlight}
+    styler = styler.apply(
+        lambda row: ["font-weight: bold" if row.name in bold else ""] * len(row), axis=1
+    )
+    display(HTML(styler.to_html()))

@@ -1,0 +1,48 @@
+"""A Sphinx extension: numbered tables from code cells, and a script for pages that plot."""
+
+from typing import Any
+
+from docutils import nodes
+from sphinx.application import Sphinx
+from sphinx.transforms import SphinxTransform
+
+from epsvae.book.plotly_page import MARK
+
+__all__ = ["TableFigure", "setup"]
+
+TABLE_PREFIX = "tab-"
+
+
+class TableFigure(nodes.figure):
+    """The output of a code cell that Sphinx counts and cites as a table."""
+
+
+class NumberTables(SphinxTransform):
+    """Make tables out of the captioned outputs whose label starts with ``tab-``."""
+
+    default_priority = 500  # after the page is parsed, before its figures are counted
+
+    def apply(self, **kwargs: Any) -> None:
+        """Replace the figure nodes of one page; called by Sphinx."""
+        for figure in list(self.document.findall(nodes.figure)):
+            if any(name.startswith(TABLE_PREFIX) for name in figure["names"]):
+                table = TableFigure("", *figure.children, **figure.attributes)
+                table.source, table.line = figure.source, figure.line
+                figure.replace_self(table)
+
+
+def add_plotly(
+    app: Sphinx, pagename: str, templatename: str, context: dict[str, Any], doctree: nodes.document
+) -> None:
+    """Let a page load the shared plotly script if, and only if, it holds a plot."""
+    if doctree is not None and MARK in context.get("body", ""):
+        app.add_js_file("vendor/plotly.min.js", loading_method="defer")
+        app.add_js_file("plot.js", loading_method="defer")
+
+
+def setup(app: Sphinx) -> dict[str, bool]:
+    """Register all of it; called by Sphinx, which finds the name in ``_config.yml``."""
+    app.add_enumerable_node(TableFigure, "table")
+    app.add_transform(NumberTables)
+    app.connect("html-page-context", add_plotly)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,0 +1,172 @@
+"""Reading checkpoints of the original project (`torch.save` files) without trusting them."""
+
+import argparse
+import pickle
+import struct
+import warnings
+import zipfile
+from collections.abc import Iterator, Mapping
+from numbers import Real
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from epsvae.errors import CheckpointError
+from epsvae.library.architecture import few
+from epsvae.ternary import METRIC_NAMES, Metrics
+
+STATE_KEYS = ("model_state_dict", "model_state", "state_dict", "model")
+"""Where a published checkpoint may hold its parameters."""
+CONFIG_KEYS = ("config", "args", "hyper_parameters")
+"""Where it may hold its settings."""
+WRAPPERS = ("module.", "_orig_mod.")
+"""Prefixes that DataParallel and torch.compile put before every name."""
+PUBLISHED_NAMES = {
+    "coverage": "coverage",
+    "distance_correlation": "distance_corr_A",
+    "radial_hierarchy": "radial_corr_A",
+}
+"""Names of the metrics in this package and in published checkpoints."""
+LOWEST = {"coverage": 0.0, "distance_correlation": -1.0, "radial_hierarchy": -1.0}
+
+_NOT_A_PICKLE = (
+    RuntimeError,
+    EOFError,
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    AssertionError,
+    OverflowError,
+    MemoryError,
+    struct.error,
+    zipfile.BadZipFile,
+)
+"""What `torch.load` raises on bytes that are not its own; OSError is handled apart."""
+
+_NUMPY_SCALAR: Any = np.float64().__reduce__()[0]
+_PLAIN_DATA: list[Any] = [
+    (_NUMPY_SCALAR, "numpy._core.multiarray.scalar"),
+    (_NUMPY_SCALAR, "numpy.core.multiarray.scalar"),
+    np.dtype,
+    *(type(np.dtype(kind)) for kind in ("f4", "f8", "i4", "i8", "?")),
+    argparse.Namespace,
+]
+"""Data that published files carry beside tensors (metrics as numpy numbers, parsed arguments)."""
+
+
+def read_torch(path: Path) -> Any:
+    """Contents of a `torch.save` file. Only tensors and plain data are built, no code is run.
+
+    Raises CheckpointError for a file that is damaged, not a checkpoint, or wants to run code.
+    """
+    try:
+        with warnings.catch_warnings(), torch.serialization.safe_globals(_PLAIN_DATA):
+            warnings.simplefilter("ignore")
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        if "GLOBAL" in str(error) or "global" in str(error):
+            raise CheckpointError(
+                "expected tensors and plain data, found a pickle that calls other code; it was "
+                f"not run ({_first_sentence(error)})"
+            ) from error
+        raise _damaged(error) from error
+    except _NOT_A_PICKLE as error:
+        raise _damaged(error) from error
+
+
+def _damaged(error: BaseException) -> CheckpointError:
+    return CheckpointError(
+        f"expected a checkpoint saved by torch.save, found a damaged or other file "
+        f"({type(error).__name__}: {_first_sentence(error)})"
+    )
+
+
+def _first_sentence(error: BaseException) -> str:
+    lines = [line for line in str(error).splitlines() if "lobal" in line] or [str(error)]
+    return lines[0].strip()[:200]
+
+
+def find_state(contents: Any) -> dict[str, Tensor]:
+    """The state dict within a checkpoint's contents, without the prefix of a wrapper.
+
+    Raises CheckpointError if there is none, or more than one.
+    """
+    if not isinstance(contents, Mapping):
+        raise CheckpointError(f"expected a mapping, found {type(contents).__name__}")
+    held = [key for key in STATE_KEYS if isinstance(contents.get(key), Mapping)]
+    if len(held) > 1:
+        raise CheckpointError(f"expected one state dict, found {', '.join(held)}")
+    state = contents[held[0]] if held else contents
+    if not state or not all(isinstance(value, Tensor) for value in state.values()):
+        wrong = [f"{k}: {type(v).__name__}" for k, v in state.items() if not isinstance(v, Tensor)]
+        raise CheckpointError(
+            f"expected a state dict of tensors under {', '.join(STATE_KEYS)} or at the top, "
+            f"found {few(wrong) or 'an empty mapping'}"
+        )
+    return _unwrap({str(name): value for name, value in state.items()})
+
+
+def _unwrap(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    for prefix in WRAPPERS:
+        if all(name.startswith(prefix) for name in state):
+            state = {name.removeprefix(prefix): value for name, value in state.items()}
+    return state
+
+
+def find_metrics(contents: Mapping[str, Any]) -> Metrics | None:
+    """Metrics stored in a checkpoint, None if one of the three is not there.
+
+    Raises CheckpointError, naming it, for a metric that is not a number in its range.
+    """
+    stored = contents.get("metrics")
+    if not isinstance(stored, Mapping):
+        return None
+    values = {}
+    for name, published in PUBLISHED_NAMES.items():
+        value = stored.get(name, stored.get(published))
+        if value is not None:
+            values[name] = number(f"metric {published}", value, LOWEST[name], 1.0)
+    return Metrics(**values) if len(values) == len(METRIC_NAMES) else None
+
+
+def find_epoch(contents: Mapping[str, Any]) -> float | None:
+    """Epoch stored in a checkpoint, None if it is not there."""
+    value = contents.get("epoch")
+    return None if value is None else number("epoch", value, 0.0, 1e9)
+
+
+def find_max_radius(contents: Mapping[str, Any]) -> float | None:
+    """Max radius of the projections in a checkpoint's settings, nested or not, None if not there.
+
+    Raises CheckpointError for a value outside (0, 1), and for two different ones.
+    """
+    settings = [contents[key] for key in CONFIG_KEYS if key in contents]
+    values = {number("max_radius", v, 1e-6, 1 - 1e-6) for s in settings for v in _max_radii(s)}
+    if len(values) > 1:
+        raise CheckpointError(f"expected one max_radius in the settings, found {sorted(values)}")
+    return values.pop() if values else None
+
+
+def _max_radii(settings: Any, depth: int = 4) -> Iterator[Any]:
+    if isinstance(settings, argparse.Namespace):
+        settings = vars(settings)
+    if isinstance(settings, Mapping) and depth > 0:
+        for key, value in settings.items():
+            if key == "max_radius" and value is not None:
+                yield value
+            else:
+                yield from _max_radii(value, depth - 1)
+
+
+def number(name: str, value: Any, lowest: float, highest: float) -> float:
+    """A stored number as a float; raises CheckpointError if it is none or not in its range."""
+    if isinstance(value, Tensor) and value.numel() == 1:
+        value = value.item()
+    is_number = isinstance(value, Real) and not isinstance(value, bool)
+    if is_number and lowest <= float(value) <= highest:
+        return float(value)
+    raise CheckpointError(f"expected {name} in [{lowest:g}, {highest:g}], found {value!r:.80}")

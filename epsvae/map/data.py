@@ -1,0 +1,89 @@
+"""What a map is trained and judged on: the extracted splits of one library, as tensors."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from epsvae.errors import LibraryError
+from epsvae.library.extract import ExtractedSplit, load_split
+
+Rows = Sequence[int] | np.ndarray | slice
+"""Which checkpoints of a split, in which order."""
+
+EVERY = slice(None)
+
+
+@dataclass(frozen=True, eq=False)
+class MapData:
+    """Three splits of one library. Selection may look at `validation`, nothing may look at `test`.
+
+    Raises LibraryError if one run has checkpoints in two splits.
+    """
+
+    train: ExtractedSplit
+    validation: ExtractedSplit
+    test: ExtractedSplit
+
+    def __post_init__(self) -> None:
+        sides = [set(runs_of(split)) for split in (self.train, self.validation, self.test)]
+        shared = set.union(*(a & b for a, b in zip(sides, sides[1:] + sides[:1], strict=True)))
+        if shared:
+            raise LibraryError(f"expected each run in one split, found {sorted(shared)} in two")
+
+    def split(self, name: str) -> ExtractedSplit:
+        """The split called ``train``, ``validation`` or ``test``."""
+        splits = {"train": self.train, "validation": self.validation, "test": self.test}
+        if name not in splits:
+            raise LibraryError(f"split: expected one of {', '.join(splits)}, found {name!r}")
+        return splits[name]
+
+
+def load_map_data(out_dir: Path | str) -> MapData:
+    """The three splits that `extract_library` wrote to `out_dir`."""
+    return MapData(*(load_split(out_dir, name) for name in ("train", "validation", "test")))
+
+
+def key_weights(split: ExtractedSplit, rows: Rows = EVERY) -> Float[Tensor, "n key_weights"]:
+    """Key weights of some checkpoints, read from disk now: only these rows are in memory."""
+    return _tensor(split.weights, rows)
+
+
+def all_weights(split: ExtractedSplit, rows: Rows = EVERY) -> Float[Tensor, "n weights"]:
+    """Key weights followed by every other parameter and the max radius: `split.layout`."""
+    return torch.cat([_tensor(split.weights, rows), _tensor(split.rest, rows)], dim=1)
+
+
+def embeddings_of(split: ExtractedSplit, rows: Rows = EVERY) -> Float[Tensor, "n anchors dim"]:
+    """True anchor embeddings of some checkpoints."""
+    return _tensor(split.embeddings, rows)
+
+
+def metrics_of(split: ExtractedSplit, rows: Rows = EVERY) -> Float[Tensor, "n 3"]:
+    """True metrics of some checkpoints, in the order of `METRIC_NAMES`, as float32."""
+    return _tensor(split.metrics, rows)
+
+
+def _tensor(array: np.ndarray, rows: Rows) -> Tensor:
+    """A writable float32 copy of some rows of a memory map."""
+    return torch.from_numpy(np.array(array[rows], dtype=np.float32))
+
+
+def runs_of(split: ExtractedSplit) -> np.ndarray:
+    """Name of the run of each checkpoint."""
+    return split.index["run"].to_numpy(dtype=object)
+
+
+def run_weights(runs: np.ndarray) -> Float[np.ndarray, "n"]:
+    """A weight for each checkpoint: the same total for each run, 1 over all of them."""
+    _, codes, counts = np.unique(runs, return_inverse=True, return_counts=True)
+    return 1.0 / (len(counts) * counts[codes])
+
+
+def run_mean(values: Float[np.ndarray, "n *rest"], runs: np.ndarray) -> Float[np.ndarray, "*rest"]:
+    """Mean over runs of each run's mean, in float64: long runs count no more than short ones."""
+    return np.tensordot(run_weights(runs), values, axes=1)

@@ -1,0 +1,32 @@
+"""The networks being mapped: ternary operations, TernaryVAE, its objectives and metrics."""
+
+from epsvae.ternary import poincare as poincare
+from epsvae.ternary.metrics import CHUNK as CHUNK
+from epsvae.ternary.metrics import METRIC_NAMES as METRIC_NAMES
+from epsvae.ternary.metrics import Metrics as Metrics
+from epsvae.ternary.metrics import evaluate as evaluate
+from epsvae.ternary.network import PUBLISHED as PUBLISHED
+from epsvae.ternary.network import Architecture as Architecture
+from epsvae.ternary.network import TernaryVAE as TernaryVAE
+from epsvae.ternary.network import decode as decode
+from epsvae.ternary.network import embed as embed
+from epsvae.ternary.network import encode as encode
+from epsvae.ternary.network import init_state as init_state
+from epsvae.ternary.network import linear as linear
+from epsvae.ternary.network import project as project
+from epsvae.ternary.network import trunk as trunk
+from epsvae.ternary.objectives import geodesic_loss as geodesic_loss
+from epsvae.ternary.objectives import kl_divergence as kl_divergence
+from epsvae.ternary.objectives import radial_loss as radial_loss
+from epsvae.ternary.objectives import reconstruction_loss as reconstruction_loss
+from epsvae.ternary.operations import N_OPERATIONS as N_OPERATIONS
+from epsvae.ternary.operations import N_TRITS as N_TRITS
+from epsvae.ternary.operations import VALUATION_COUNTS as VALUATION_COUNTS
+from epsvae.ternary.operations import all_operations as all_operations
+from epsvae.ternary.operations import distance_3adic as distance_3adic
+from epsvae.ternary.operations import operation_index as operation_index
+from epsvae.ternary.operations import operation_trits as operation_trits
+from epsvae.ternary.operations import operation_valuations as operation_valuations
+from epsvae.ternary.operations import target_distance as target_distance
+from epsvae.ternary.operations import target_radius as target_radius
+from epsvae.ternary.operations import valuation as valuation

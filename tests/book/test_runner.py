@@ -1,0 +1,158 @@
+"""The runner, with real notebooks and real kernels."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from epsvae.book.chapters import ordered, read_chapters
+from epsvae.book.runner import run_book, run_variant
+from epsvae.book.stamps import source_stamp
+from epsvae.errors import ChapterError
+
+MakeToc = Callable[[Sequence[str]], Path]
+Write = Callable[..., Path]
+
+
+@pytest.fixture(autouse=True)
+def same_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep edits of the package during a test out of the stamps."""
+    monkeypatch.setattr("epsvae.book.runner.source_stamp", lambda root: "package")
+
+
+def outputs(path: Path) -> list[str]:
+    """Return the text that each code cell of a notebook printed."""
+    cells = nbformat.read(path, as_version=4).cells
+    return ["".join(o.get("text", "") for o in c.outputs) for c in cells if c.cell_type == "code"]
+
+
+def test_chapters_run_after_what_they_need(make_toc: MakeToc, write_chapter: Write) -> None:
+    root = make_toc(["a", "b", "c"])
+    write_chapter(root, "a", [], needs=["c"])
+    write_chapter(root, "b", [])
+    write_chapter(root, "c", [])
+    assert [chapter.name for chapter in ordered(read_chapters(root))] == ["b", "c", "a"]
+
+
+def test_chapters_that_need_each_other_are_refused(make_toc: MakeToc, write_chapter: Write) -> None:
+    root = make_toc(["a", "b"])
+    write_chapter(root, "a", [], needs=["b"])
+    write_chapter(root, "b", [], needs=["a"])
+    with pytest.raises(ChapterError, match="need each other: . → . → ."):
+        run_book(root)
+
+
+def test_unknown_need_and_unknown_chapter_are_refused(
+    make_toc: MakeToc, write_chapter: Write
+) -> None:
+    root = make_toc(["a"])
+    write_chapter(root, "a", [], needs=["z"])
+    with pytest.raises(ChapterError, match="a: needs z; the chapters are a"):
+        run_book(root)
+    write_chapter(root, "a", [])
+    with pytest.raises(ChapterError, match="unknown chapter y; the chapters are a"):
+        run_book(root, ["y"])
+
+
+def test_missing_page_is_refused(make_toc: MakeToc) -> None:
+    with pytest.raises(ChapterError, match="book/a: expected a.ipynb or a.md"):
+        run_book(make_toc(["a"]))
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"cells": 3, "metadata": {}, "nbformat": 4}'])
+def test_file_that_is_no_notebook_is_refused(make_toc: MakeToc, text: str) -> None:
+    root = make_toc(["a"])
+    (root / "book" / "a.ipynb").write_text(text, encoding="utf8")
+    with pytest.raises(ChapterError, match=r"a: expected a notebook in .*a\.ipynb, found"):
+        run_book(root)
+
+
+def test_run_skips_what_is_current_and_follows_changes(
+    make_toc: MakeToc, write_chapter: Write
+) -> None:
+    root = make_toc(["one", "two"])
+    first = write_chapter(root, "one", ["print(6 * 7)", "import os; print(os.getcwd())"])
+    write_chapter(root, "two", ["print('second')"], needs=["one"])
+
+    assert run_book(root).ran == ["one", "two"]
+    assert outputs(first) == ["42\n", f"{first.parent}\n"]  # the kernel works in the own folder
+    stored = nbformat.read(first, as_version=4)
+    assert "papermill" not in stored.metadata
+    assert all("papermill" not in cell.metadata for cell in stored.cells)
+    assert [cell.execution_count for cell in stored.cells[1:]] == [1, 2]
+
+    assert run_book(root).current == ["one", "two"]
+    write_chapter(root, "one", ["print(6 * 8)"])
+    assert run_book(root).ran == ["one", "two"]  # what needs a changed chapter runs again
+    assert outputs(first) == ["48\n"]
+
+
+def test_failure_leaves_the_source_whole_and_holds_up_only_what_needs_it(
+    make_toc: MakeToc,
+    write_chapter: Write,
+) -> None:
+    root = make_toc(["broken", "after", "other"])
+    broken = write_chapter(root, "broken", ["x = 1", "raise RuntimeError('no data')"])
+    write_chapter(root, "after", [], needs=["broken"])
+    write_chapter(root, "other", ["print(1)"])
+    before = broken.read_bytes()
+
+    report = run_book(root)
+
+    assert report.ran == ["other"]
+    assert not report.ok
+    expected = "broken: cell 3 (In [2]) raised RuntimeError: no data"
+    assert report.failed["broken"].startswith(expected)
+    assert report.failed["after"] == "after: not run, needs broken"
+    assert broken.read_bytes() == before
+    assert [path.name for path in broken.parent.iterdir() if path.name.startswith(".")] == []
+
+
+def test_dead_kernel_is_a_failure_of_its_chapter(make_toc: MakeToc, write_chapter: Write) -> None:
+    root = make_toc(["dies"])
+    path = write_chapter(root, "dies", ["import os; os._exit(1)"])
+    before = path.read_bytes()
+    assert "DeadKernelError" in run_book(root).failed["dies"]
+    assert path.read_bytes() == before
+
+
+def test_parameters_go_to_another_file(make_toc: MakeToc, write_chapter: Write) -> None:
+    root = make_toc(["a"])
+    source = write_chapter(root, "a", ["print(rate, fast)"], parameters="rate = 0.5\nfast = True")
+    before = source.read_bytes()
+
+    path = run_variant(root, "a", {"rate": 2, "fast": False})
+
+    assert path == root / "artifacts" / "book" / "a.ipynb"
+    assert outputs(path)[-1] == "2.0 False\n"
+    assert source.read_bytes() == before
+    with pytest.raises(ChapterError, match="expected an output outside the book's sources"):
+        run_variant(root, "a", {}, output=source)
+
+
+def test_interrupt_leaves_everything_whole(
+    make_toc: MakeToc, write_chapter: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = make_toc(["a"])
+    path = write_chapter(root, "a", ["print(1)"])
+    before = path.read_bytes()
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("epsvae.book.stamps.os.replace", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        run_book(root)
+    assert path.read_bytes() == before
+    assert sorted(item.name for item in path.parent.iterdir()) == ["a.ipynb", "index.md"]
+    assert not (root / "artifacts").exists()
+
+
+def test_shared_stamp_follows_the_reference_data(tmp_path: Path) -> None:
+    before = source_stamp(tmp_path)
+    data = tmp_path / "data" / "reference" / "manifest.json"
+    data.parent.mkdir(parents=True)
+    data.write_text("{}", encoding="utf8")
+    assert source_stamp(tmp_path) != before
+    assert source_stamp(tmp_path) == source_stamp(tmp_path)
