@@ -66,7 +66,7 @@ def load_split(out_dir: Path | str, split: str) -> ExtractedSplit:
     try:
         arrays = {what: np.load(split_file(out_dir, split, what), mmap_mode="r") for what in ARRAYS}
         index = pd.read_parquet(split_file(out_dir, split, "index"))
-        anchors = operation_index(torch.from_numpy(np.load(out_dir / ANCHORS)))
+        anchors = operation_index(torch.from_numpy(np.load(out_dir / ANCHORS)).float())
     except (OSError, ValueError) as error:
         raise LibraryError(f"{out_dir}: expected split {split!r} whole, found {error}") from error
     lengths = {"index": len(index)} | {what: len(array) for what, array in arrays.items()}

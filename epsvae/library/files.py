@@ -9,8 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor
 
 from epsvae.errors import CheckpointError
@@ -24,20 +22,11 @@ from epsvae.library.published import (
     number,
     read_torch,
 )
+from epsvae.library.safe_format import FORMAT, pack, unpack
 from epsvae.ternary import Architecture, Metrics
 
 log = logging.getLogger(__name__)
 
-FORMAT = "epsvae-checkpoint-1"
-FACTS: dict[str, Any] = {
-    "architecture": dict,
-    "max_radius": float,
-    "metrics": dict,
-    "epoch": int | float,
-    "run": str,
-    "provenance": dict,
-}
-"""What the metadata of a file in this format may hold, each as JSON."""
 DEFAULT_MAX_RADIUS = 0.95
 """The published networks' value, for files that do not say."""
 TORCH_SUFFIXES = (".pt", ".pth", ".ckpt")
@@ -71,7 +60,7 @@ def save_checkpoint(path: Path | str, checkpoint: Checkpoint) -> None:
     path = Path(path)
     try:
         _check(checkpoint)
-        contents = save(_float32(checkpoint.state), _metadata(checkpoint))
+        contents = pack(_float32(checkpoint.state), _facts(checkpoint))
         with replacing(path) as temporary:
             temporary.write_bytes(contents)
     except (CheckpointError, OSError) as error:
@@ -89,8 +78,8 @@ def _check(checkpoint: Checkpoint) -> None:
         find_epoch({"epoch": checkpoint.epoch})
 
 
-def _metadata(checkpoint: Checkpoint) -> dict[str, str]:
-    facts = {
+def _facts(checkpoint: Checkpoint) -> dict[str, Any]:
+    return {
         "architecture": asdict(checkpoint.architecture),
         "max_radius": checkpoint.max_radius,
         "metrics": checkpoint.metrics and asdict(checkpoint.metrics),
@@ -98,8 +87,6 @@ def _metadata(checkpoint: Checkpoint) -> dict[str, str]:
         "run": checkpoint.run,
         "provenance": checkpoint.provenance,
     }
-    known = {name: json.dumps(value) for name, value in facts.items() if value is not None}
-    return {"format": FORMAT, **known}
 
 
 def load_checkpoint(path: Path | str) -> Checkpoint:
@@ -119,7 +106,8 @@ def load_checkpoint(path: Path | str) -> Checkpoint:
         contents = _read(path)
         state = find_state(contents)
         architecture = infer_architecture(state)
-        return _checkpoint(path, _float32(state), architecture, contents)
+        state = _float32({name: state[name] for name in architecture.shapes()})
+        return _checkpoint(path, state, architecture, contents)
     except (CheckpointError, OSError) as error:
         raise CheckpointError(f"{path}: {error}") from error
 
@@ -152,29 +140,9 @@ def _read(path: Path) -> Any:
     """Contents in the shape of a published checkpoint."""
     if path.suffix in TORCH_SUFFIXES:
         return read_torch(path)
-    if path.suffix != ".safetensors":
-        raise CheckpointError(f"expected one of {', '.join(SUFFIXES)}, found {path.suffix!r}")
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except SafetensorError as error:
-        raise CheckpointError(f"expected a whole safetensors file, found: {error}") from error
-    facts = _facts(metadata) if metadata.get("format") == FORMAT else {}
-    return {"state_dict": state, "config": {"max_radius": facts.get("max_radius")}, **facts}
-
-
-def _facts(metadata: Mapping[str, str]) -> dict[str, Any]:
-    facts: dict[str, Any] = {"format": FORMAT}
-    for name, kind in FACTS.items():
-        if name in metadata:
-            try:
-                facts[name] = json.loads(metadata[name])
-            except (ValueError, RecursionError) as error:
-                raise CheckpointError(f"expected {name} in JSON, found {error}") from error
-            if not isinstance(facts[name], kind):
-                raise CheckpointError(f"expected {name} as {kind}, found {facts[name]!r:.80}")
-    return facts
+    if path.suffix == ".safetensors":
+        return unpack(path)
+    raise CheckpointError(f"expected one of {', '.join(SUFFIXES)}, found {path.suffix!r}")
 
 
 def _float32(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -2,6 +2,7 @@
 
 import argparse
 import pickle
+import re
 import struct
 import warnings
 import zipfile
@@ -32,7 +33,10 @@ PUBLISHED_NAMES = {
 """Names of the metrics in this package and in published checkpoints."""
 LOWEST = {"coverage": 0.0, "distance_correlation": -1.0, "radial_hierarchy": -1.0}
 
+_CALLS = re.compile(r"(?:[Uu]nsupported (?:global: )?GLOBAL|unrecognized function) (\S+)")
+"""How `torch.load` names the code that a pickle wants to call."""
 _NOT_A_PICKLE = (
+    OSError,
     RuntimeError,
     EOFError,
     ValueError,
@@ -45,7 +49,7 @@ _NOT_A_PICKLE = (
     struct.error,
     zipfile.BadZipFile,
 )
-"""What `torch.load` raises on bytes that are not its own; OSError is handled apart."""
+"""What `torch.load` raises on bytes that are not its own."""
 
 _NUMPY_SCALAR: Any = np.float64().__reduce__()[0]
 _PLAIN_DATA: list[Any] = [
@@ -68,26 +72,26 @@ def read_torch(path: Path) -> Any:
             warnings.simplefilter("ignore")
             return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        if "GLOBAL" in str(error) or "global" in str(error):
-            raise CheckpointError(
-                "expected tensors and plain data, found a pickle that calls other code; it was "
-                f"not run ({_first_sentence(error)})"
-            ) from error
-        raise _damaged(error) from error
+        found = _CALLS.search(str(error))
+        if found is None:
+            raise _damaged(error) from error
+        raise CheckpointError(
+            "expected tensors and plain data, found a pickle that calls other code "
+            f"({found.group(1)}); it was not run"
+        ) from error
+    except PermissionError:
+        raise
     except _NOT_A_PICKLE as error:
         raise _damaged(error) from error
 
 
 def _damaged(error: BaseException) -> CheckpointError:
+    reason = str(error).partition("WeightsUnpickler error:")[2] or str(error)
+    reason = " ".join(reason.split())[:120]
     return CheckpointError(
-        f"expected a checkpoint saved by torch.save, found a damaged or other file "
-        f"({type(error).__name__}: {_first_sentence(error)})"
+        "expected a checkpoint saved by torch.save, found a damaged or other file, of which "
+        f"nothing was run ({type(error).__name__}: {reason})"
     )
-
-
-def _first_sentence(error: BaseException) -> str:
-    lines = [line for line in str(error).splitlines() if "lobal" in line] or [str(error)]
-    return lines[0].strip()[:200]
 
 
 def find_state(contents: Any) -> dict[str, Tensor]:

@@ -34,10 +34,15 @@ class Stack:
             start = part.stop
 
     def backward(self, loss: Tensor) -> None:
-        """Fill the gradient buffer with the gradient of a scalar loss."""
-        gradients = torch.autograd.grad(loss, list(self.layers.values()))
+        """Fill the gradient buffer with the gradient of a scalar loss.
+
+        A layer that the loss does not touch (`fc_logvar` in a run) keeps its zero gradient.
+        """
+        layers = list(self.layers.values())
+        gradients = torch.autograd.grad(loss, layers, allow_unused=True)
         for part, gradient in zip(self._slices.values(), gradients, strict=True):
-            self.gradients[:, part] = gradient.flatten(1)
+            if gradient is not None:
+                self.gradients[:, part] = gradient.flatten(1)
 
     def block(self, run: int, prefix: str) -> Tensor:
         """One run's neighbouring layers with a common prefix, flat, with their gradient."""

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from epsvae.errors import LibraryError
-from epsvae.library.extract import ExtractedSplit, load_split
+from epsvae.library.extracted import ExtractedSplit, load_split
 
 Rows = Sequence[int] | np.ndarray | slice
 """Which checkpoints of a split, in which order."""

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from epsvae.library.extract import ExtractedSplit
+from epsvae.library.extracted import ExtractedSplit
 from epsvae.map.data import Rows, key_weights
 
 BATCH = 64

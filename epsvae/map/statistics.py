@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from epsvae.errors import LibraryError
-from epsvae.library.extract import ExtractedSplit
+from epsvae.library.extracted import ExtractedSplit
 from epsvae.library.layout import Layout, key_layout
 
 QUANTILES = (0, 5, 25, 50, 75, 95, 100)

@@ -129,7 +129,7 @@ def _norm_names(architecture: Architecture) -> set[str]:
     return {name for block in architecture.projections for name, _ in architecture.norms(block)}
 
 
-def linear(state: State, name: str, x: Float[Tensor, "*runs n inp"]) -> Float[Tensor, "*runs n out"]:
+def linear(state: State, name: str, x: Float[Tensor, "*#runs n inp"]) -> Float[Tensor, "*runs n out"]:
     """x W' + b with the parameters `name`, for one network or for a stack of them."""
     weight, bias = state[f"{name}.weight"], state.get(f"{name}.bias")
     if weight.dim() == 2:
@@ -141,14 +141,14 @@ def linear(state: State, name: str, x: Float[Tensor, "*runs n inp"]) -> Float[Te
 
 
 def encode(
-    state: State, architecture: Architecture, trits: Float[Tensor, "*runs n 9"], encoder: str = "A"
+    state: State, architecture: Architecture, trits: Float[Tensor, "*#runs n 9"], encoder: str = "A"
 ) -> Float[Tensor, "*runs n latent"]:
     """Posterior mean mu of encoder A or B."""
     return linear(state, f"encoder_{encoder}.fc_mu", trunk(state, architecture, trits, encoder))
 
 
 def trunk(
-    state: State, architecture: Architecture, trits: Float[Tensor, "*runs n 9"], encoder: str = "A"
+    state: State, architecture: Architecture, trits: Float[Tensor, "*#runs n 9"], encoder: str = "A"
 ) -> Float[Tensor, "*runs n width"]:
     """Last hidden layer of encoder A or B, from which `fc_mu` and `fc_logvar` read."""
     hidden = trits
@@ -158,7 +158,7 @@ def trunk(
 
 
 def decode(
-    state: State, architecture: Architecture, latent: Float[Tensor, "*runs n latent"]
+    state: State, architecture: Architecture, latent: Float[Tensor, "*#runs n latent"]
 ) -> Float[Tensor, "*runs n 9 3"]:
     """Logits of the three values of each trit, from a Euclidean latent point."""
     *hidden, last = [name for name, *_ in architecture.linears("decoder_A")]
@@ -170,7 +170,7 @@ def decode(
 def project(
     state: State,
     architecture: Architecture,
-    mu: Float[Tensor, "*runs n latent"],
+    mu: Float[Tensor, "*#runs n latent"],
     max_radius: float | Tensor,
     projection: str = "A",
 ) -> Float[Tensor, "*runs n latent"]:
@@ -178,7 +178,7 @@ def project(
 
     `max_radius` is a number, or one number a run with shape (runs, 1, 1).
     """
-    block = architecture.projections[0 if projection == "A" else -1]
+    block = architecture.projections[{"A": 0, "B": -1}[projection]]
     linears = [name for name, *_ in architecture.linears(block)]
     *direction_hidden, direction_last = [n for n in linears if "direction_net" in n]
     *radius_hidden, radius_last = [n for n in linears if "radius_net" in n]
@@ -204,7 +204,7 @@ def _layer_norm(
 def embed(
     state: State,
     architecture: Architecture,
-    trits: Float[Tensor, "*runs n 9"],
+    trits: Float[Tensor, "*#runs n 9"],
     max_radius: float | Tensor,
 ) -> Float[Tensor, "*runs n latent"]:
     """Points of the Poincaré ball for operations: encoder A's mean, projected by projection A."""

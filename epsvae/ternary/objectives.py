@@ -19,7 +19,7 @@ from epsvae.ternary.operations import (
 
 
 def reconstruction_loss(
-    logits: Float[Tensor, "*runs n 9 3"], trits: Float[Tensor, "*runs n 9"]
+    logits: Float[Tensor, "*runs n 9 3"], trits: Float[Tensor, "*#runs n 9"]
 ) -> Float[Tensor, "*runs"]:
     """Cross-entropy of the nine trits, summed over trits and averaged over operations."""
     wanted = trits.long().add(1).expand(logits.shape[:-1])

@@ -349,7 +349,6 @@ def test_a_layer_without_bias(random_state: RandomState) -> None:
     )
 
 
-@pytest.mark.xfail(reason="the annotation *runs of the inputs should be *#runs", strict=True)
 def test_stacked_networks_may_share_their_operations(random_state: RandomState) -> None:
     states = [random_state(seed=seed) for seed in range(2)]
     stacked = {name: torch.stack([s[name] for s in states]) for name in states[0]}

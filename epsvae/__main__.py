@@ -1,0 +1,5 @@
+"""``python -m epsvae`` is ``epsvae``."""
+
+from epsvae.cli import main
+
+main()

@@ -1,0 +1,136 @@
+"""``epsvae``: build or import a library, extract it, train a map, predict, run the book."""
+
+import logging
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from epsvae.book.cli import book_app
+from epsvae.errors import EpsvaeError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    help="A map of checkpoint behaviour: from folders of checkpoints to points, metrics, geometry.",
+    pretty_exceptions_enable=False,
+)
+library_app = typer.Typer(no_args_is_help=True, help="Libraries of checkpoints on disk.")
+app.add_typer(library_app, name="library")
+app.add_typer(book_app, name="book")
+
+ARTIFACTS = Path("artifacts")
+Root = Annotated[Path, typer.Option(help="Folder of the libraries.")]
+Jobs = Annotated[int, typer.Option(help="Processes side by side, one thread each.", min=1)]
+
+
+@app.callback()
+def configure() -> None:
+    """A map of checkpoint behaviour."""
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    logging.getLogger("epsvae").setLevel(logging.INFO)
+
+
+@library_app.command("build")
+def library_build(
+    names: Annotated[list[str] | None, typer.Argument(help="Libraries; default: all.")] = None,
+    root: Root = ARTIFACTS / "library",
+    scale: Annotated[str, typer.Option(help="full, or small (four runs a split).")] = "full",
+    jobs: Jobs = 2,
+) -> None:
+    """Train the runs of the catalogue that are missing; goes on where a killed build stopped."""
+    from epsvae.library.build import build_libraries
+    from epsvae.library.catalogue import catalogue
+
+    libraries = catalogue(scale)
+    if unknown := set(names or []) - set(libraries):
+        raise EpsvaeError(f"libraries: expected {', '.join(libraries)}, found {sorted(unknown)}")
+    recipes = [recipe for name in names or libraries for recipe in libraries[name]]
+    index = build_libraries(root, recipes, jobs)
+    typer.echo(index.groupby(["library", "split"]).agg(runs=("run", "nunique"), files=("file", "size")))
+
+
+@library_app.command("import")
+def library_import(
+    folder: Annotated[Path, typer.Argument(help="Folder of .safetensors, .pt, .pth or .ckpt files.")],
+    name: Annotated[str, typer.Option(help="What to call the library.")] = "imported",
+) -> None:
+    """Index a folder of checkpoints from elsewhere; every directory is one run."""
+    from epsvae.library.index import import_folder, write_index
+
+    imported = import_folder(folder, name)
+    for refused in imported.refused:
+        typer.echo(f"refused: {refused.reason}", err=True)
+    if imported.index.empty:
+        raise EpsvaeError(f"{folder}: expected at least one usable checkpoint, found none")
+    write_index(imported.index, folder)
+    typer.echo(f"{len(imported.index)} checkpoints indexed, {len(imported.refused)} refused")
+
+
+@app.command()
+def extract(
+    library: Annotated[str, typer.Argument(help="Name of a library in the index.")],
+    root: Root = ARTIFACTS / "library",
+    out: Annotated[Path, typer.Option(help="Where the arrays go.")] = ARTIFACTS / "epsilon_vae_hybrid",
+) -> None:
+    """Write a library's weights, anchor embeddings and metrics under the seed's file names."""
+    from epsvae.library.extract import extract_library
+    from epsvae.library.index import read_index
+
+    index = read_index(root)
+    extract_library(index[index["library"] == library], root, out)
+
+
+@app.command()
+def train(
+    data: Annotated[Path, typer.Argument(help="Folder that `extract` wrote.")],
+    out: Annotated[Path, typer.Option(help="Folder of best.pt and final.pt.")] = ARTIFACTS
+    / "epsilon_vae_hybrid_models",
+    seed: Annotated[int, typer.Option(help="Draws the probes and the noise.")] = 0,
+) -> None:
+    """Fit the default map in closed form and fine-tune it; the better on validation is best.pt."""
+    from epsvae.map.data import load_map_data
+    from epsvae.map.train import train_default
+
+    history = train_default(load_map_data(data), out, seed).history
+    typer.echo(history.to_string(index=False))
+
+
+@app.command()
+def predict(
+    files: Annotated[list[Path], typer.Argument(help="Checkpoint files of the mapped family.")],
+    map_file: Annotated[Path, typer.Option("--map", help="The map to use.")] = Path(
+        "data/reference/aligned/map.pt"
+    ),
+) -> None:
+    """Print the three metrics that a map predicts for checkpoint files, without running them."""
+    from epsvae.map.files import load_epsilon_vae
+    from epsvae.map.predict import predict_files
+
+    outcome = predict_files(load_epsilon_vae(map_file), files)
+    typer.echo(outcome.table.to_string(index=False, float_format="{:.3f}".format))
+    for reason in outcome.refused:
+        typer.echo(f"refused: {reason}", err=True)
+    if outcome.refused:
+        raise typer.Exit(1)
+
+
+@app.command()
+def reproduce(
+    artifacts: Annotated[Path, typer.Option(help="Where everything is built.")] = ARTIFACTS,
+    reference: Annotated[Path, typer.Option(help="Release to compare with.")] = Path("data/reference"),
+    scale: Annotated[str, typer.Option(help="full, or small to try the chain.")] = "full",
+    jobs: Jobs = 2,
+) -> None:
+    """From nothing to the full-scale results; resumes, then compares with the reference release."""
+    from epsvae.reproduce import reproduce_all
+
+    typer.echo(reproduce_all(artifacts, reference, scale, jobs))
+
+
+def main() -> None:
+    """Run the command line; an error of ours is one line, not a traceback."""
+    try:
+        app()
+    except EpsvaeError as error:
+        typer.echo(f"error: {error}", err=True)
+        raise SystemExit(1) from error

@@ -1,0 +1,151 @@
+"""The Epsilon-VAE: weights -> z -> anchor embeddings and three metrics.
+
+z has 64 coordinates. The first 61 say where the anchors lie (whitened principal components of the
+embeddings), the last three are the metrics on a scale without bounds. Everything that the map
+predicts, it predicts from z alone.
+"""
+
+from dataclasses import asdict, dataclass, field
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from epsvae.library.layout import all_layout, key_layout
+from epsvae.map.sweep import Readings, Sweep, metric_features
+from epsvae.ternary import METRIC_NAMES, PUBLISHED, Architecture
+from epsvae.ternary.network import State
+
+N_METRICS = len(METRIC_NAMES)
+MARGIN = 2e-3
+"""How close to its bounds a metric is told apart: its link is finite beyond."""
+MAX_NORM = 0.999
+"""Decoded embeddings stay inside the ball of this radius."""
+
+
+@dataclass(frozen=True)
+class MapConfig:
+    """What a map is made of, besides the library that it learns from."""
+
+    latent_dim: int = 64
+    n_probes: int = 128
+    n_anchors: int = 256
+    embedding_dim: int = 16
+    seed: int = 0
+    """Draws the probes."""
+    architecture: Architecture = field(default_factory=lambda: PUBLISHED)
+    """Which checkpoints a plain weight vector stands for."""
+
+    @property
+    def geometry_dim(self) -> int:
+        """Coordinates of z that describe the anchors."""
+        return self.latent_dim - N_METRICS
+
+    asdict = asdict
+
+
+class EpsilonVAE(nn.Module):
+    """The default map. `fit_map` fills it in closed form, `fine_tune` trains it end to end.
+
+    Weight vectors are the seed's 95,808 key weights or, better, all 101,662 parameters
+    (`extract_key_weights(checkpoint, "all")`); what a key vector leaves out is taken to be the
+    training library's mean. One vector or a batch: outputs have the matching rank.
+    """
+
+    rest_mean: Tensor
+    shift: Tensor
+    scale: Tensor
+
+    def __init__(self, config: MapConfig | None = None) -> None:
+        super().__init__()
+        config = config or MapConfig()
+        self.config = config
+        n_rest = all_layout(config.architecture).n_weights - self.n_key_weights
+        n_probes, n_points = config.n_probes, config.n_anchors * config.embedding_dim
+        self.sweep = Sweep(n_probes, torch.Generator().manual_seed(config.seed))
+        self.geometry = nn.Linear(n_probes * config.embedding_dim, config.geometry_dim)
+        self.readers = nn.ModuleList(
+            nn.Linear(size, 1) for size in (2 * n_probes, n_probes * (n_probes - 1) // 2, n_probes)
+        )
+        self.decoder = nn.Linear(config.geometry_dim, n_points)
+        self.logvar = nn.Parameter(torch.zeros(config.latent_dim))
+        self.register_buffer("rest_mean", torch.zeros(n_rest))
+        self.register_buffer("shift", torch.zeros(N_METRICS))
+        self.register_buffer("scale", torch.ones(N_METRICS))
+
+    @property
+    def n_key_weights(self) -> int:
+        """Length of a vector of key weights."""
+        return key_layout(self.config.architecture).n_weights
+
+    def complete(self, weights: Float[Tensor, "n weights"]) -> Float[Tensor, "n all_weights"]:
+        """All parameters; a key vector is completed with the training library's mean.
+
+        Raises ValueError for any other length.
+        """
+        n_all = self.n_key_weights + len(self.rest_mean)
+        if weights.shape[-1] == n_all:
+            return weights
+        if weights.shape[-1] == self.n_key_weights:
+            return torch.cat([weights, self.rest_mean.expand(len(weights), -1)], dim=1)
+        raise ValueError(
+            f"weights: expected {self.n_key_weights} key weights or all {n_all} parameters "
+            f"a checkpoint, found {weights.shape[-1]}"
+        )
+
+    def read(self, weights: Float[Tensor, "n weights"]) -> Readings:
+        """Sweep the probes through n checkpoints."""
+        vectors = self.complete(weights)
+        architecture = self.config.architecture
+        state = all_layout(architecture).unflatten(vectors)
+        return self.read_state(state, architecture, vectors[:, -1])
+
+    def read_state(
+        self, state: State, architecture: Architecture, max_radius: Float[Tensor, "n"]
+    ) -> Readings:
+        """Sweep the probes through n stacked checkpoints of any one architecture."""
+        return self.sweep(state, architecture, max_radius)
+
+    def encode(self, weights: Float[Tensor, "*batch weights"]) -> Float[Tensor, "*batch latent"]:
+        """Latent z: the posterior's mean."""
+        return self.posterior(weights)[0]
+
+    def posterior(
+        self, weights: Float[Tensor, "*batch weights"]
+    ) -> tuple[Float[Tensor, "*batch latent"], Float[Tensor, "*batch latent"]]:
+        """Mean and log-variance of q(z | weights)."""
+        batch = weights.reshape(-1, weights.shape[-1])
+        mu = self.latent(self.read(batch)).view(*weights.shape[:-1], -1)
+        return mu, self.logvar.expand_as(mu)
+
+    def latent(self, readings: Readings) -> Float[Tensor, "n latent"]:
+        """z of each checkpoint from what its sweep gave."""
+        features = metric_features(readings)
+        metrics = [read(x) for read, x in zip(self.readers, features, strict=True)]
+        return torch.cat([self.geometry(readings.geometry()), self.link(torch.cat(metrics, 1))], 1)
+
+    def link(self, metrics: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch 3"]:
+        """Metrics on the unbounded, standardised scale of z: logit for coverage, artanh else."""
+        coverage = metrics[..., :1].clamp(MARGIN, 1 - MARGIN).logit()
+        correlations = metrics[..., 1:].clamp(MARGIN - 1, 1 - MARGIN).atanh()
+        return (torch.cat([coverage, correlations], -1) - self.shift) / self.scale
+
+    def predict_metrics(self, z: Float[Tensor, "*batch latent"]) -> Float[Tensor, "*batch 3"]:
+        """Coverage in (0, 1), distance correlation and radial hierarchy in (-1, 1)."""
+        linked = z[..., -N_METRICS:] * self.scale + self.shift
+        return torch.cat([linked[..., :1].sigmoid(), linked[..., 1:].tanh()], -1)
+
+    def decode_embeddings(
+        self, z: Float[Tensor, "*batch latent"]
+    ) -> Float[Tensor, "*batch anchors dim"]:
+        """Anchor embeddings, points strictly inside the Poincaré ball."""
+        points = self.decoder(z[..., : self.config.geometry_dim])
+        points = points.unflatten(-1, (self.config.n_anchors, self.config.embedding_dim))
+        return points * (MAX_NORM / points.norm(dim=-1, keepdim=True).clamp_min(MAX_NORM))
+
+    def forward(
+        self, weights: Float[Tensor, "*batch weights"]
+    ) -> tuple[Float[Tensor, "*batch anchors dim"], Float[Tensor, "*batch 3"]]:
+        """(embeddings, metrics) of one checkpoint or of many."""
+        z = self.encode(weights)
+        return self.decode_embeddings(z), self.predict_metrics(z)

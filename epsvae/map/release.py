@@ -1,0 +1,79 @@
+"""The reference release: what the chapters read, small enough to live beside them.
+
+    index.parquet         one row a checkpoint, all libraries
+    <library>/            map.pt, {train,validation,test}_embeddings.npy (float16), z.parquet
+    predictions.parquet   predicted metrics of every row of the validation table
+    validation.parquet    the validation table
+    curves.parquet        losses of the trainings
+    checkpoints/          real checkpoint files, in their run folders
+    manifest.json         where all this comes from: commit, versions, hashes, times
+"""
+
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float
+
+from epsvae.errors import LibraryError
+from epsvae.library.index import read_index
+from epsvae.map.files import AnyMap, load_epsilon_vae
+
+MANIFEST = "manifest.json"
+
+
+@dataclass(frozen=True)
+class Release:
+    """A release folder; everything is read when it is asked for."""
+
+    folder: Path
+
+    @cached_property
+    def index(self) -> pd.DataFrame:
+        """One row a checkpoint; columns of `epsvae.library.build_index`."""
+        return read_index(self.folder)
+
+    @cached_property
+    def manifest(self) -> dict[str, Any]:
+        """Commit, versions, hashes and times of the build."""
+        manifest: dict[str, Any] = json.loads((self.folder / MANIFEST).read_text())
+        return manifest
+
+    def table(self, name: str) -> pd.DataFrame:
+        """One of the release's tables: validation, predictions, curves, statistics."""
+        return pd.read_parquet(self.folder / f"{name}.parquet")
+
+    def map(self, library: str = "aligned") -> AnyMap:
+        """The default map of a library."""
+        return load_epsilon_vae(self.folder / library / "map.pt")
+
+    def rows(self, library: str, split: str) -> pd.DataFrame:
+        """The index of one split, in the order of its embeddings."""
+        index = self.index
+        chosen = (index["library"] == library) & (index["split"] == split)
+        return index[chosen].reset_index(drop=True)
+
+    def embeddings(self, library: str, split: str) -> Float[np.ndarray, "n anchors dim"]:
+        """True anchor embeddings of one split, float32 (stored as float16: 3 digits)."""
+        stored = np.load(self.folder / library / f"{split}_embeddings.npy")
+        return stored.astype(np.float32)
+
+    def latents(self, library: str) -> pd.DataFrame:
+        """z of every checkpoint of a library: columns split, run, epoch, z0 ... z63."""
+        return pd.read_parquet(self.folder / library / "z.parquet")
+
+    def checkpoint_files(self, run: str | None = None) -> list[Path]:
+        """The real checkpoint files that the release carries, of one run or of all, by epoch."""
+        return sorted((self.folder / "checkpoints").glob(f"{run or '*'}/*.safetensors"))
+
+
+def open_release(folder: Path | str) -> Release:
+    """Open a release; raises LibraryError, naming the folder, if it is not one."""
+    folder = Path(folder)
+    if not (folder / MANIFEST).is_file():
+        raise LibraryError(f"{folder}: expected a release with {MANIFEST}, found none")
+    return Release(folder)

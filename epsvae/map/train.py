@@ -1,0 +1,23 @@
+"""Train and save the default map of a library."""
+
+from pathlib import Path
+
+import torch
+
+from epsvae.map.data import MapData
+from epsvae.map.files import save_map
+from epsvae.map.fit import fit_map
+from epsvae.map.model import MapConfig
+from epsvae.map.tune import TuneConfig, Tuning, fine_tune
+
+
+def train_default(
+    data: MapData, out: Path | str, seed: int = 0, config: TuneConfig | None = None
+) -> Tuning:
+    """Closed form, then end to end; writes ``best.pt`` (on validation runs) and ``final.pt``."""
+    closed_form = fit_map(data, MapConfig(seed=seed))
+    generator = torch.Generator().manual_seed(seed)
+    tuning = fine_tune(closed_form, data, config or TuneConfig(), generator)
+    save_map(tuning.model, Path(out) / "best.pt")
+    save_map(tuning.final, Path(out) / "final.pt")
+    return tuning

@@ -1,0 +1,121 @@
+"""Train a map end to end from its closed form, with early stopping on validation runs."""
+
+import copy
+import logging
+from dataclasses import dataclass
+
+import pandas as pd
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from tqdm import trange
+
+from epsvae.map.data import MapData, Rows, all_weights, embeddings_of, metrics_of
+from epsvae.map.model import EpsilonVAE
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class TuneConfig:
+    """End-to-end training: small steps, since the closed form is close."""
+
+    epochs: int = 10
+    lr: float = 1e-5
+    probe_lr: float = 1e-3
+    batch_size: int = 64
+    lambda_metric: float = 0.1
+    beta: float = 1e-6
+    patience: int = 5
+
+
+@dataclass(frozen=True, eq=False)
+class Tuning:
+    """What end-to-end training gave."""
+
+    model: EpsilonVAE
+    """At the epoch with the smallest validation loss; epoch 0 is the closed form."""
+    final: EpsilonVAE
+    history: pd.DataFrame
+    """Columns epoch, train, validation: the losses."""
+
+
+def kl_to_prior(
+    mu: Float[Tensor, "n latent"], logvar: Float[Tensor, "n latent"]
+) -> Float[Tensor, ""]:
+    """KL(N(mu, exp(logvar)) || N(0, 1)), summed over coordinates, averaged over checkpoints."""
+    return 0.5 * (mu.square() + logvar.exp() - 1 - logvar).sum(-1).mean()
+
+
+def map_loss(
+    model: EpsilonVAE,
+    weights: Float[Tensor, "n weights"],
+    embeddings: Float[Tensor, "n anchors dim"],
+    metrics: Float[Tensor, "n 3"],
+    config: TuneConfig,
+    generator: torch.Generator | None = None,
+) -> Float[Tensor, ""]:
+    """embedding loss + lambda * metric loss + beta * KL; z is the mean where no generator is given.
+
+    Embedding and metric losses are mean squared errors.
+    """
+    mu, logvar = model.posterior(weights)
+    z = mu
+    if generator is not None:
+        z = mu + (0.5 * logvar).exp() * torch.randn(mu.shape, generator=generator)
+    embedding_loss = (model.decode_embeddings(z) - embeddings).square().mean()
+    metric_loss = (model.predict_metrics(z) - metrics).square().mean()
+    return embedding_loss + config.lambda_metric * metric_loss + config.beta * kl_to_prior(mu, logvar)
+
+
+def fine_tune(
+    closed_form: EpsilonVAE, data: MapData, config: TuneConfig, generator: torch.Generator
+) -> Tuning:
+    """Train a copy of a fitted map with AdamW, a cosine schedule, and an eye on validation runs."""
+    model = copy.deepcopy(closed_form)
+    best = copy.deepcopy(closed_form)
+    probes = [model.sweep.probes]
+    others = [p for name, p in model.named_parameters() if name != "sweep.probes"]
+    groups = [{"params": others}, {"params": probes, "lr": config.probe_lr}]
+    optimiser = torch.optim.AdamW(groups, lr=config.lr, weight_decay=0.0)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, config.epochs)
+    losses = [(0, torch.nan, _validation_loss(model, data, config))]
+    for epoch in trange(1, config.epochs + 1, desc="fine-tune", unit="epoch"):
+        train = _train_epoch(model, data, config, optimiser, generator)
+        schedule.step()
+        losses.append((epoch, train, _validation_loss(model, data, config)))
+        if losses[-1][2] == min(loss for *_, loss in losses):
+            best.load_state_dict(model.state_dict())
+        elif epoch - min(losses, key=lambda row: row[2])[0] >= config.patience:
+            log.info("stopped at epoch %d: validation has not improved", epoch)
+            break
+    history = pd.DataFrame(losses, columns=["epoch", "train", "validation"])
+    return Tuning(best.eval(), model.eval(), history)
+
+
+def _train_epoch(
+    model: EpsilonVAE,
+    data: MapData,
+    config: TuneConfig,
+    optimiser: torch.optim.Optimizer,
+    generator: torch.Generator,
+) -> float:
+    order = torch.randperm(len(data.train.metrics), generator=generator)
+    total = 0.0
+    for rows in order.split(config.batch_size):
+        loss = map_loss(model, *_batch(data, "train", rows.sort().values.numpy()), config, generator)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        total += loss.item() * len(rows) / len(order)
+    return total
+
+
+@torch.no_grad()
+def _validation_loss(model: EpsilonVAE, data: MapData, config: TuneConfig) -> float:
+    return map_loss(model, *_batch(data, "validation", slice(None)), config).item()
+
+
+def _batch(data: MapData, split: str, rows: Rows) -> tuple[Tensor, Tensor, Tensor]:
+    part = data.split(split)
+    return all_weights(part, rows), embeddings_of(part, rows), metrics_of(part, rows)

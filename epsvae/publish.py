@@ -1,0 +1,131 @@
+"""Write a release from what was built, and compare two releases number by number."""
+
+import json
+import platform
+import shutil
+import subprocess
+from collections.abc import Iterator, Mapping
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+
+from epsvae.library.atomic import replacing
+from epsvae.library.extracted import ExtractedSplit
+from epsvae.library.files import sha256_of
+from epsvae.library.index import INDEX, read_index
+from epsvae.map.data import MapData, all_weights, runs_of
+from epsvae.map.files import AnyMap, save_map
+from epsvae.map.release import MANIFEST, Release
+from epsvae.map.statistics import split_statistics, statistic_names
+from epsvae.library.layout import key_layout
+
+SPLITS = ("train", "validation", "test")
+CARRIED: Mapping[str, tuple[str, int]] = {
+    "frozen": ("test", 1),
+    "progressive": ("test", 1),
+    "unfrozen": ("test", 1),
+    "homeostatic": ("test", 1),
+}
+"""Aligned test runs whose checkpoint files a release carries: how many of each regime."""
+EMBEDDINGS_CARRIED = {"aligned": SPLITS, "unaligned": ("validation", "test")}
+ENCODE_BATCH = 64
+
+
+def publish_library(release: Path, library: str, data: MapData, model: AnyMap) -> None:
+    """A learned library's share of a release: its map, embeddings, statistics and latents."""
+    folder = release / library
+    folder.mkdir(parents=True, exist_ok=True)
+    save_map(model, folder / "map.pt")
+    names = statistic_names(key_layout(data.train.architecture))
+    latents, statistics = [], []
+    for name in SPLITS:
+        split = data.split(name)
+        if name in EMBEDDINGS_CARRIED[library]:
+            with replacing(folder / f"{name}_embeddings.npy") as new, new.open("wb") as file:
+                np.save(file, split.embeddings[:].astype(np.float16))
+        keys = {"split": name, "run": runs_of(split), "epoch": split.index["epoch"]}
+        z = encode_split(model, split)
+        latents.append(pd.DataFrame(z, columns=[f"z{i}" for i in range(z.shape[1])]).assign(**keys))
+        values = split_statistics(split).astype(np.float32)
+        statistics.append(pd.DataFrame(values, columns=list(names)).assign(**keys))
+    write_table(pd.concat(latents, ignore_index=True), folder / "z.parquet")
+    write_table(pd.concat(statistics, ignore_index=True), folder / "statistics.parquet")
+
+
+@torch.no_grad()
+def encode_split(model: AnyMap, split: ExtractedSplit) -> np.ndarray:
+    """z of every checkpoint of a split, (n, 64) float32."""
+    n = len(split.metrics)
+    starts = range(0, n, ENCODE_BATCH)
+    batches = (all_weights(split, slice(start, start + ENCODE_BATCH)) for start in starts)
+    return np.concatenate([model.encode(weights).numpy() for weights in batches])
+
+
+def publish_checkpoints(release: Path, root: Path) -> None:
+    """The index of everything, and the files of the runs in `CARRIED`."""
+    index = read_index(root)
+    release.mkdir(parents=True, exist_ok=True)
+    write_table(index, release / INDEX)
+    shutil.rmtree(release / "checkpoints", ignore_errors=True)
+    for run in carried_runs(index):
+        for file in index.loc[index["run"] == run, "file"]:
+            target = release / "checkpoints" / run / Path(file).name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(root / file, target)
+
+
+def carried_runs(index: pd.DataFrame) -> Iterator[str]:
+    """Names of the aligned runs that a release carries whole: the first started of each regime."""
+    aligned = index[index["library"] == "aligned"]
+    for regime, (split, n_runs) in CARRIED.items():
+        runs = aligned[(aligned["regime"] == regime) & (aligned["split"] == split)]
+        yield from runs.sort_values("started")["run"].unique()[:n_runs]
+
+
+def write_table(frame: pd.DataFrame, path: Path) -> None:
+    """Write a parquet file, at once."""
+    with replacing(path) as temporary:
+        frame.to_parquet(temporary, index=False)
+
+
+def write_manifest(release: Path, scale: str, seconds: Mapping[str, float]) -> None:
+    """Where a release comes from: commit, versions, seconds of each stage, hash of each file."""
+    files = sorted(path for path in release.rglob("*") if path.is_file() and path.name != MANIFEST)
+    manifest = {
+        "scale": scale,
+        "commit": _commit(),
+        "versions": {name: version(name) for name in ("numpy", "scikit-learn", "torch")},
+        "python": platform.python_version(),
+        "processor": platform.machine(),
+        "seconds": dict(seconds),
+        "files": {path.relative_to(release).as_posix(): sha256_of(path) for path in files},
+    }
+    with replacing(release / MANIFEST) as temporary:
+        temporary.write_text(json.dumps(manifest, indent=1) + "\n")
+
+
+def _commit() -> str:
+    """The commit of the source, or ``unknown`` outside a checkout."""
+    command = ["git", "rev-parse", "HEAD"]
+    answer = subprocess.run(command, capture_output=True, text=True, check=False)
+    return answer.stdout.strip() if answer.returncode == 0 else "unknown"
+
+
+def compare(new: Release, reference: Release) -> pd.DataFrame:
+    """The new validation table beside the reference's, with whether each interval holds the other.
+
+    Columns regime, split, row, measure, reference, new, difference, agrees. Training on another
+    processor moves digits: two releases agree where the reference's interval holds the new value.
+    """
+    keys = ["regime", "split", "row", "measure"]
+    both = reference.table("validation").merge(
+        new.table("validation")[[*keys, "value"]], on=keys, suffixes=("", "_new"), how="outer"
+    )
+    both["difference"] = both["value_new"] - both["value"]
+    both["agrees"] = both["value_new"].between(both["low"], both["high"])
+    return both.rename(columns={"value": "reference", "value_new": "new"})[
+        [*keys, "reference", "new", "difference", "agrees"]
+    ]

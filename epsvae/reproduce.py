@@ -1,0 +1,133 @@
+"""From nothing to the full-scale results: factory, extraction, maps, table, release.
+
+Every stage skips what is there, so a killed run goes on where it stopped.
+"""
+
+import logging
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import pandas as pd
+import torch
+
+from epsvae.library.atomic import replacing
+from epsvae.library.build import build_libraries
+from epsvae.library.catalogue import catalogue
+from epsvae.library.extract import extract_library
+from epsvae.map.baselines import ROWS
+from epsvae.map.data import MapData, all_weights, load_map_data
+from epsvae.map.evaluation import validation_table
+from epsvae.map.files import AnyMap, load_epsilon_vae
+from epsvae.map.prediction import Prediction, predict_split
+from epsvae.map.release import MANIFEST, open_release
+from epsvae.map.seed import SeedConfig
+from epsvae.map.train import train_default
+from epsvae.map.train_seed import train_seed
+from epsvae.publish import (
+    SPLITS,
+    compare,
+    publish_checkpoints,
+    publish_library,
+    write_manifest,
+    write_table,
+)
+from epsvae.ternary import METRIC_NAMES
+
+log = logging.getLogger(__name__)
+
+LEARNED = {
+    "aligned": ("epsilon_vae_hybrid", "epsilon_vae_hybrid_models"),
+    "unaligned": ("epsilon_vae_unaligned", "epsilon_vae_unaligned_models"),
+}
+"""Libraries that a map is trained on: the folder of the arrays and that of the models."""
+SEED_ROWS = {"seed metrics-only": False, "seed hybrid": True}
+"""Rows of the seed's models, and whether they decode embeddings."""
+ACCESS = {name: access for name, (access, _) in ROWS.items()} | {
+    "seed metrics-only": "weights",
+    "seed hybrid": "weights",
+    "default": "function",
+}
+"""What each row of the table may see of a checkpoint."""
+
+Rows = dict[str, dict[str, Prediction]]
+Timed = Callable[[str, Callable[[], Any]], Any]
+
+
+def reproduce_all(artifacts: Path, reference: Path, scale: str = "full", n_jobs: int = 2) -> str:
+    """Build everything under `artifacts`; gives the comparison with the reference as text."""
+    torch.set_num_threads(n_jobs)
+    seconds: dict[str, float] = {}
+    root, release = artifacts / "library", artifacts / "release"
+    recipes = [recipe for runs in catalogue(scale).values() for recipe in runs]
+
+    def timed(stage: str, work: Callable[[], Any]) -> Any:
+        log.info("→ %s", stage)
+        start = perf_counter()
+        result = work()
+        seconds[stage] = round(perf_counter() - start, 1)
+        log.info("  %s: %.1f s", stage, seconds[stage])
+        return result
+
+    index = timed("libraries", lambda: build_libraries(root, recipes, n_jobs))
+    parts = [_learn(library, index, artifacts, release, timed) for library in LEARNED]
+    for name, frames in zip(("validation", "predictions", "curves"), zip(*parts, strict=True), strict=True):
+        write_table(pd.concat(frames, ignore_index=True), release / f"{name}.parquet")
+    publish_checkpoints(release, root)
+    write_manifest(release, scale, seconds)
+    if not (reference / MANIFEST).is_file():
+        return f"{reference}: no release to compare with; the new one is in {release}"
+    return compare(open_release(release), open_release(reference)).to_string(index=False)
+
+
+def _learn(
+    library: str, index: pd.DataFrame, artifacts: Path, release: Path, timed: Timed
+) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    """Extract a library and fit every row: its table, predicted metrics and training curves."""
+    arrays, models = (artifacts / folder for folder in LEARNED[library])
+    runs = index[index["library"] == library]
+    timed(f"{library}: extraction", lambda: extract_library(runs, artifacts / "library", arrays))
+    data = load_map_data(arrays)
+    rows: Rows = {}
+    for name, (_, fit) in ROWS.items():
+        predict = timed(f"{library}: {name}", lambda fit=fit: fit(data))
+        rows[name] = {split: predict(data.split(split)) for split in SPLITS}
+    curves = []
+    for name, hybrid in SEED_ROWS.items():
+        state = artifacts / "training" / f"{library}-seed-{'hybrid' if hybrid else 'metrics'}.pt"
+        train = lambda hybrid=hybrid, state=state: train_seed(SeedConfig(hybrid), data, 0, state)  # noqa: E731
+        training = timed(f"{library}: {name}", train)
+        rows[name] = {
+            s: predict_split(training.model, data.split(s), embeddings=hybrid) for s in SPLITS
+        }
+        curves.append(training.history.assign(regime=library, row=name))
+    model, history = timed(f"{library}: default", lambda: _default_map(models, data))
+    rows["default"] = {s: predict_split(model, data.split(s), all_weights) for s in SPLITS}
+    curves.append(history.assign(regime=library, row="default"))
+    publish_library(release, library, data, model)
+    table = validation_table(rows, ACCESS, data, library)
+    return table, _metric_predictions(rows, data, library), pd.concat(curves)
+
+
+def _metric_predictions(rows: Rows, data: MapData, library: str) -> pd.DataFrame:
+    """Every row's predicted metrics beside the true ones, one line a row and checkpoint."""
+    frames = []
+    for name, predictions in rows.items():
+        for split in SPLITS:
+            truth = data.split(split).index[["run", "regime", "epoch", *METRIC_NAMES]]
+            predicted = pd.DataFrame(
+                predictions[split].metrics, columns=[f"predicted_{m}" for m in METRIC_NAMES]
+            )
+            keys = {"library": library, "split": split, "row": name}
+            frames.append(truth.reset_index(drop=True).join(predicted).assign(**keys))
+    return pd.concat(frames, ignore_index=True)
+
+
+def _default_map(folder: Path, data: MapData) -> tuple[AnyMap, pd.DataFrame]:
+    history = folder / "history.parquet"
+    if not history.is_file():
+        tuning = train_default(data, folder)
+        with replacing(history) as temporary:
+            tuning.history.to_parquet(temporary, index=False)
+    return load_epsilon_vae(folder / "best.pt"), pd.read_parquet(history)
