@@ -46,12 +46,16 @@ def library_build(
         raise EpsvaeError(f"libraries: expected {', '.join(libraries)}, found {sorted(unknown)}")
     recipes = [recipe for name in names or libraries for recipe in libraries[name]]
     index = build_libraries(root, recipes, jobs)
-    typer.echo(index.groupby(["library", "split"]).agg(runs=("run", "nunique"), files=("file", "size")))
+    typer.echo(
+        index.groupby(["library", "split"]).agg(runs=("run", "nunique"), files=("file", "size"))
+    )
 
 
 @library_app.command("import")
 def library_import(
-    folder: Annotated[Path, typer.Argument(help="Folder of .safetensors, .pt, .pth or .ckpt files.")],
+    folder: Annotated[
+        Path, typer.Argument(help="Folder of .safetensors, .pt, .pth or .ckpt files.")
+    ],
     name: Annotated[str, typer.Option(help="What to call the library.")] = "imported",
 ) -> None:
     """Index a folder of checkpoints from elsewhere; every directory is one run."""
@@ -70,7 +74,8 @@ def library_import(
 def extract(
     library: Annotated[str, typer.Argument(help="Name of a library in the index.")],
     root: Root = ARTIFACTS / "library",
-    out: Annotated[Path, typer.Option(help="Where the arrays go.")] = ARTIFACTS / "epsilon_vae_hybrid",
+    out: Annotated[Path, typer.Option(help="Where the arrays go.")] = ARTIFACTS
+    / "epsilon_vae_hybrid",
 ) -> None:
     """Write a library's weights, anchor embeddings and metrics under the seed's file names."""
     from epsvae.library.extract import extract_library
@@ -117,7 +122,9 @@ def predict(
 @app.command()
 def reproduce(
     artifacts: Annotated[Path, typer.Option(help="Where everything is built.")] = ARTIFACTS,
-    reference: Annotated[Path, typer.Option(help="Release to compare with.")] = Path("data/reference"),
+    reference: Annotated[Path, typer.Option(help="Release to compare with.")] = Path(
+        "data/reference"
+    ),
     scale: Annotated[str, typer.Option(help="full, or small to try the chain.")] = "full",
     jobs: Jobs = 2,
 ) -> None:
@@ -125,6 +132,14 @@ def reproduce(
     from epsvae.reproduce import reproduce_all
 
     typer.echo(reproduce_all(artifacts, reference, scale, jobs))
+
+
+@app.command()
+def bench(jobs: Jobs = 2) -> None:
+    """Time the full evaluation and the factory beside the plain loop, on this machine, now."""
+    from epsvae.bench import benchmark
+
+    typer.echo(benchmark(jobs).to_string(index=False, float_format="{:.2f}".format))
 
 
 def main() -> None:

@@ -16,11 +16,11 @@ from epsvae.library.atomic import replacing
 from epsvae.library.extracted import ExtractedSplit
 from epsvae.library.files import sha256_of
 from epsvae.library.index import INDEX, read_index
-from epsvae.map.data import MapData, all_weights, runs_of
+from epsvae.library.layout import key_layout
+from epsvae.map.data import MapData, all_weights
 from epsvae.map.files import AnyMap, save_map
 from epsvae.map.release import MANIFEST, Release
 from epsvae.map.statistics import split_statistics, statistic_names
-from epsvae.library.layout import key_layout
 
 SPLITS = ("train", "validation", "test")
 CARRIED: Mapping[str, tuple[str, int]] = {
@@ -46,11 +46,11 @@ def publish_library(release: Path, library: str, data: MapData, model: AnyMap) -
         if name in EMBEDDINGS_CARRIED[library]:
             with replacing(folder / f"{name}_embeddings.npy") as new, new.open("wb") as file:
                 np.save(file, split.embeddings[:].astype(np.float16))
-        keys = {"split": name, "run": runs_of(split), "epoch": split.index["epoch"]}
+        keys = split.index[["split", "run", "epoch"]].reset_index(drop=True)
         z = encode_split(model, split)
-        latents.append(pd.DataFrame(z, columns=[f"z{i}" for i in range(z.shape[1])]).assign(**keys))
+        latents.append(keys.join(pd.DataFrame(z).add_prefix("z")))
         values = split_statistics(split).astype(np.float32)
-        statistics.append(pd.DataFrame(values, columns=list(names)).assign(**keys))
+        statistics.append(keys.join(pd.DataFrame(values, columns=list(names))))
     write_table(pd.concat(latents, ignore_index=True), folder / "z.parquet")
     write_table(pd.concat(statistics, ignore_index=True), folder / "statistics.parquet")
 

@@ -4,7 +4,8 @@ Every stage skips what is there, so a killed run goes on where it stopped.
 """
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -72,7 +73,9 @@ def reproduce_all(artifacts: Path, reference: Path, scale: str = "full", n_jobs:
 
     index = timed("libraries", lambda: build_libraries(root, recipes, n_jobs))
     parts = [_learn(library, index, artifacts, release, timed) for library in LEARNED]
-    for name, frames in zip(("validation", "predictions", "curves"), zip(*parts, strict=True), strict=True):
+    for name, frames in zip(
+        ("validation", "predictions", "curves"), zip(*parts, strict=True), strict=True
+    ):
         write_table(pd.concat(frames, ignore_index=True), release / f"{name}.parquet")
     publish_checkpoints(release, root)
     write_manifest(release, scale, seconds)
@@ -91,12 +94,12 @@ def _learn(
     data = load_map_data(arrays)
     rows: Rows = {}
     for name, (_, fit) in ROWS.items():
-        predict = timed(f"{library}: {name}", lambda fit=fit: fit(data))
+        predict = timed(f"{library}: {name}", partial(fit, data))
         rows[name] = {split: predict(data.split(split)) for split in SPLITS}
     curves = []
     for name, hybrid in SEED_ROWS.items():
         state = artifacts / "training" / f"{library}-seed-{'hybrid' if hybrid else 'metrics'}.pt"
-        train = lambda hybrid=hybrid, state=state: train_seed(SeedConfig(hybrid), data, 0, state)  # noqa: E731
+        train = partial(train_seed, SeedConfig(hybrid), data, 0, state)
         training = timed(f"{library}: {name}", train)
         rows[name] = {
             s: predict_split(training.model, data.split(s), embeddings=hybrid) for s in SPLITS

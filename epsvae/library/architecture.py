@@ -79,4 +79,4 @@ def few(names: Iterable[str], limit: int = 4) -> str:
     """The first names, and how many there are beyond them."""
     names = list(names)
     more = f", and {len(names) - limit} more" if len(names) > limit else ""
-    return ", ".join(str(name)[:80] for name in names[:limit]) + more
+    return ", ".join(str(name)[:500] for name in names[:limit]) + more

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -52,7 +52,7 @@ def build_libraries(root: Path | str, recipes: Sequence[Recipe], n_jobs: int = 2
     return build_index(root)
 
 
-def _consume(results, total: int, title: str, unit: str) -> None:
+def _consume(results: Iterable[int], total: int, title: str, unit: str) -> None:
     with tqdm(total=total, desc=title, unit=unit, disable=total == 0) as progress:
         for count in results:
             progress.update(count)
@@ -61,7 +61,11 @@ def _consume(results, total: int, title: str, unit: str) -> None:
 def base_path(root: Path, recipe: BaseRecipe) -> Path:
     """File of a base; its name changes with its recipe."""
     text = json.dumps(asdict(recipe), sort_keys=True)
-    return root / "bases" / f"{recipe.name}-{hashlib.sha256(text.encode()).hexdigest()[:8]}.safetensors"
+    return (
+        root
+        / "bases"
+        / f"{recipe.name}-{hashlib.sha256(text.encode()).hexdigest()[:8]}.safetensors"
+    )
 
 
 def ensure_base(root: Path, recipe: BaseRecipe) -> int:
@@ -91,7 +95,9 @@ def _stacks(recipes: Sequence[Recipe]) -> list[list[Recipe]]:
         alike = (r.architecture, r.steps, r.n_checkpoints, tuple(r.encoder_lr_scales))
         groups.setdefault(alike, []).append(r)
     stacks = [
-        runs[i : i + STACK_SIZE] for runs in groups.values() for i in range(0, len(runs), STACK_SIZE)
+        runs[i : i + STACK_SIZE]
+        for runs in groups.values()
+        for i in range(0, len(runs), STACK_SIZE)
     ]
     return sorted(stacks, key=_expected_cost, reverse=True)
 

@@ -57,7 +57,8 @@ def aligned() -> list[Recipe]:
     order = rng.permutation(len(lengths))
     train = [lengths[i] for i in order]
     plan: list[tuple[Split, dict[str, int]]] = [("train", length) for length in train]
-    plan += [("validation", SHORT)] * 7 + [("test", SHORT)] * 24
+    plan.extend([("validation", SHORT)] * 7)
+    plan.extend([("test", SHORT)] * 24)
     return _draw("aligned", plan, rng)
 
 
@@ -65,7 +66,8 @@ def unaligned() -> list[Recipe]:
     """192 training, 16 validation and 32 test runs; each starts from its own projection init."""
     rng = np.random.default_rng(2)
     plan: list[tuple[Split, dict[str, int]]] = [("train", SPARSE)] * 192
-    plan += [("validation", SPARSE)] * 16 + [("test", SPARSE)] * 32
+    plan.extend([("validation", SPARSE)] * 16)
+    plan.extend([("test", SPARSE)] * 32)
     return _draw("unaligned", plan, rng, own_init=True)
 
 
@@ -145,7 +147,9 @@ def _draw(
             init_seed=1000 + started if own_init else 0,
             **length,
         )
-        for started, ((split, length), regime) in enumerate(zip(plan, _regimes(len(plan), rng)))
+        for started, ((split, length), regime) in enumerate(
+            zip(plan, _regimes(len(plan), rng), strict=True)
+        )
     ]
 
 

@@ -100,14 +100,14 @@ def initial_state(recipe: Recipe, base: State) -> State:
 def train_runs(
     recipes: Sequence[Recipe], bases: Sequence[State], save: Callable[[Snapshot], None]
 ) -> None:
-    """Train runs of one architecture, length and set of trained blocks; `save` gets each checkpoint.
+    """Train runs of one architecture, length and set of moving blocks; `save` gets checkpoints.
 
     Frozen encoders are encoded once for all operations and looked up afterwards.
     """
     starts = [initial_state(r, b) for r, b in zip(recipes, bases, strict=True)]
     moving = ("projection", *recipes[0].encoder_lr_scales)
     stack = Stack(starts, [name for name in starts[0] if name.startswith(moving)])
-    loss = _RunLoss(recipes, starts)
+    loss = RunLoss(recipes, starts)
     optimiser = RunOptimiser(recipes, stack)
     for step in range(1, recipes[0].steps + 1):
         stack.backward(loss(stack.layers).sum())
@@ -120,7 +120,7 @@ def train_runs(
                 save(Snapshot(recipe, step / STEPS_PER_EPOCH, state, metrics))
 
 
-class _RunLoss:
+class RunLoss:
     """The losses of R runs on their next batches, one value a run."""
 
     def __init__(self, recipes: Sequence[Recipe], starts: Sequence[State]) -> None:

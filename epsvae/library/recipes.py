@@ -26,11 +26,11 @@ class BaseRecipe:
     seed: int = 0
     architecture: Architecture = field(default_factory=Architecture)
     kl_weight: float = 0.05
-    """Per operation. Too small, and the frozen runs have nothing left to trade; see `world/library`."""
+    """Per operation. Too small, and frozen runs have nothing left to trade."""
     lr: float = 1e-3
     max_steps: int = 6000
     target_coverage: float = 0.9999
-    """Training stops here: longer, and the code becomes so tidy that frozen heads read all of it."""
+    """Training stops here: longer, and frozen heads read all of the tidy code."""
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from epsvae.library.recipes import Recipe
 State = dict[str, Tensor]
 
 WARM_UP = 100
-"""Steps over which a released encoder reaches its learning rate: Adam's first steps are its largest."""
+"""Steps in which a released encoder reaches its rate: Adam's first steps are its largest."""
 
 
 class Stack:

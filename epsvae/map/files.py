@@ -9,9 +9,9 @@ import torch
 from epsvae.errors import CheckpointError
 from epsvae.library.atomic import replacing
 from epsvae.library.published import read_torch
+from epsvae.library.runs import architecture_from_json
 from epsvae.map.model import EpsilonVAE, MapConfig
 from epsvae.map.seed import SeedConfig, SeedVAE
-from epsvae.ternary import Architecture
 
 FORMAT = "epsvae-map-1"
 AnyMap = EpsilonVAE | SeedVAE
@@ -55,11 +55,8 @@ def load_epsilon_vae(path: Path | str) -> AnyMap:
 
 def _build(kind: str, config: dict[str, Any], path: Path) -> AnyMap:
     if kind == "EpsilonVAE":
-        architecture = {
-            name: tuple(value) if isinstance(value, list) else value
-            for name, value in config["architecture"].items()
-        }
-        return EpsilonVAE(MapConfig(**(config | {"architecture": Architecture(**architecture)})))
+        architecture = architecture_from_json(config["architecture"])
+        return EpsilonVAE(MapConfig(**(config | {"architecture": architecture})))
     if kind == "SeedVAE":
         return SeedVAE(SeedConfig(**config))
     raise CheckpointError(f"{path}: expected an EpsilonVAE or a SeedVAE, found {kind!r}")

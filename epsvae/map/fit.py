@@ -11,7 +11,7 @@ from epsvae.library.extracted import ExtractedSplit
 from epsvae.map.data import MapData, all_weights, embeddings_of, metrics_of
 from epsvae.map.model import EpsilonVAE, MapConfig
 from epsvae.map.ridge import fit_ridge
-from epsvae.map.sweep import Readings, metric_features
+from epsvae.map.sweep import Readings
 
 BATCH = 64
 SMALLEST_VARIANCE = 1e-4
@@ -29,11 +29,9 @@ def fit_map(data: MapData, config: MapConfig | None = None) -> EpsilonVAE:
     train, validation = read_split(model, data.train), read_split(model, data.validation)
     _fit_geometry(model, train, validation, data)
     for metric, reader in enumerate(model.readers):
-        pairs = [
-            (metric_features(readings)[metric], metrics_of(split)[:, [metric]])
-            for readings, split in ((train, data.train), (validation, data.validation))
-        ]
-        fit_ridge(reader, *pairs)
+        known = train.metric_features()[metric], metrics_of(data.train)[:, [metric]]
+        held_out = validation.metric_features()[metric], metrics_of(data.validation)[:, [metric]]
+        fit_ridge(reader, known, held_out)
     error = model.latent(validation) - true_codes(model, data.validation)
     model.logvar.copy_(error.square().mean(0).clamp_min(SMALLEST_VARIANCE).log())
     return model
@@ -82,9 +80,7 @@ def _links(metrics: Float[Tensor, "n 3"], model: EpsilonVAE) -> Float[Tensor, "n
     return model.link(metrics) * model.scale + model.shift
 
 
-def _fit_geometry(
-    model: EpsilonVAE, train: Readings, validation: Readings, data: MapData
-) -> None:
+def _fit_geometry(model: EpsilonVAE, train: Readings, validation: Readings, data: MapData) -> None:
     """Ridge from probes to principal coordinates, each weighed by how far it moves the anchors."""
     importance = model.decoder.weight.norm(dim=0)
     codes = [

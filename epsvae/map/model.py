@@ -5,6 +5,7 @@ embeddings), the last three are the metrics on a scale without bounds. Everythin
 predicts, it predicts from z alone.
 """
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 
 import torch
@@ -12,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from epsvae.library.layout import all_layout, key_layout
-from epsvae.map.sweep import Readings, Sweep, metric_features
+from epsvae.map.sweep import Readings, Sweep
 from epsvae.ternary import METRIC_NAMES, PUBLISHED, Architecture
 from epsvae.ternary.network import State
 
@@ -52,6 +53,7 @@ class EpsilonVAE(nn.Module):
     training library's mean. One vector or a batch: outputs have the matching rank.
     """
 
+    readers: Sequence[nn.Linear]
     rest_mean: Tensor
     shift: Tensor
     scale: Tensor
@@ -64,7 +66,7 @@ class EpsilonVAE(nn.Module):
         n_probes, n_points = config.n_probes, config.n_anchors * config.embedding_dim
         self.sweep = Sweep(n_probes, torch.Generator().manual_seed(config.seed))
         self.geometry = nn.Linear(n_probes * config.embedding_dim, config.geometry_dim)
-        self.readers = nn.ModuleList(
+        self.readers = nn.ModuleList(  # type: ignore[assignment]
             nn.Linear(size, 1) for size in (2 * n_probes, n_probes * (n_probes - 1) // 2, n_probes)
         )
         self.decoder = nn.Linear(config.geometry_dim, n_points)
@@ -120,7 +122,7 @@ class EpsilonVAE(nn.Module):
 
     def latent(self, readings: Readings) -> Float[Tensor, "n latent"]:
         """z of each checkpoint from what its sweep gave."""
-        features = metric_features(readings)
+        features = readings.metric_features()
         metrics = [read(x) for read, x in zip(self.readers, features, strict=True)]
         return torch.cat([self.geometry(readings.geometry()), self.link(torch.cat(metrics, 1))], 1)
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Literal
 
 import pandas as pd
 import torch
@@ -33,7 +34,7 @@ def predict_checkpoint(model: AnyMap, checkpoint: Checkpoint) -> Metrics:
         raise CheckpointError(
             f"{checkpoint.path}: expected {expected}, found {checkpoint.architecture}"
         )
-    layout = "all" if isinstance(model, EpsilonVAE) else "key"
+    layout: Literal["all", "key"] = "all" if isinstance(model, EpsilonVAE) else "key"
     z = model.encode(extract_key_weights(checkpoint, layout))
     return Metrics(*model.predict_metrics(z).tolist())
 
@@ -43,7 +44,9 @@ def predict_files(model: AnyMap, files: Sequence[Path]) -> FilePredictions:
     rows, refused = [], []
     for path in files:
         try:
-            rows.append({"file": str(path), **asdict(predict_checkpoint(model, load_checkpoint(path)))})
+            rows.append(
+                {"file": str(path), **asdict(predict_checkpoint(model, load_checkpoint(path)))}
+            )
         except CheckpointError as error:
             refused.append(str(error))
     return FilePredictions(pd.DataFrame(rows, columns=["file", *METRIC_NAMES]), refused)

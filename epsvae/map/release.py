@@ -1,12 +1,12 @@
 """The reference release: what the chapters read, small enough to live beside them.
 
-    index.parquet         one row a checkpoint, all libraries
-    <library>/            map.pt, {train,validation,test}_embeddings.npy (float16), z.parquet
-    predictions.parquet   predicted metrics of every row of the validation table
-    validation.parquet    the validation table
-    curves.parquet        losses of the trainings
-    checkpoints/          real checkpoint files, in their run folders
-    manifest.json         where all this comes from: commit, versions, hashes, times
+index.parquet         one row a checkpoint, all libraries
+<library>/            map.pt, {train,validation,test}_embeddings.npy (float16), z.parquet
+predictions.parquet   predicted metrics of every row of the validation table
+validation.parquet    the validation table
+curves.parquet        losses of the trainings
+checkpoints/          real checkpoint files, in their run folders
+manifest.json         where all this comes from: commit, versions, hashes, times
 """
 
 import json

@@ -39,7 +39,12 @@ def mlp(sizes: Sequence[int], dropout: float) -> nn.Sequential:
     """Linear -> LayerNorm -> GELU -> dropout for each hidden size, then a linear layer."""
     layers: list[nn.Module] = []
     for fan_in, fan_out in zip(sizes[:-2], sizes[1:-1], strict=True):
-        layers += [nn.Linear(fan_in, fan_out), nn.LayerNorm(fan_out), nn.GELU(), nn.Dropout(dropout)]
+        layers += [
+            nn.Linear(fan_in, fan_out),
+            nn.LayerNorm(fan_out),
+            nn.GELU(),
+            nn.Dropout(dropout),
+        ]
     return nn.Sequential(*layers, nn.Linear(sizes[-2], sizes[-1]))
 
 

@@ -55,10 +55,9 @@ class Readings:
         """Standardised radii: a linear function of them is a correlation with the hierarchy."""
         return standardise(poincare.radius(self.points))
 
-
-def metric_features(readings: Readings) -> tuple[Tensor, Tensor, Tensor]:
-    """What each metric is read from: coverage, distance correlation, radial hierarchy."""
-    return readings.reconstruction(), readings.distances(), readings.radii()
+    def metric_features(self) -> tuple[Tensor, Tensor, Tensor]:
+        """What coverage, distance correlation and radial hierarchy are read from."""
+        return self.reconstruction(), self.distances(), self.radii()
 
 
 def standardise(values: Float[Tensor, "n features"]) -> Float[Tensor, "n features"]:

@@ -3,6 +3,7 @@
 import copy
 import logging
 from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 import torch
@@ -65,7 +66,9 @@ def map_loss(
         z = mu + (0.5 * logvar).exp() * torch.randn(mu.shape, generator=generator)
     embedding_loss = (model.decode_embeddings(z) - embeddings).square().mean()
     metric_loss = (model.predict_metrics(z) - metrics).square().mean()
-    return embedding_loss + config.lambda_metric * metric_loss + config.beta * kl_to_prior(mu, logvar)
+    return (
+        embedding_loss + config.lambda_metric * metric_loss + config.beta * kl_to_prior(mu, logvar)
+    )
 
 
 def fine_tune(
@@ -76,7 +79,7 @@ def fine_tune(
     best = copy.deepcopy(closed_form)
     probes = [model.sweep.probes]
     others = [p for name, p in model.named_parameters() if name != "sweep.probes"]
-    groups = [{"params": others}, {"params": probes, "lr": config.probe_lr}]
+    groups: list[dict[str, Any]] = [{"params": others}, {"params": probes, "lr": config.probe_lr}]
     optimiser = torch.optim.AdamW(groups, lr=config.lr, weight_decay=0.0)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, config.epochs)
     losses = [(0, torch.nan, _validation_loss(model, data, config))]
@@ -103,7 +106,9 @@ def _train_epoch(
     order = torch.randperm(len(data.train.metrics), generator=generator)
     total = 0.0
     for rows in order.split(config.batch_size):
-        loss = map_loss(model, *_batch(data, "train", rows.sort().values.numpy()), config, generator)
+        loss = map_loss(
+            model, *_batch(data, "train", rows.sort().values.numpy()), config, generator
+        )
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()

@@ -76,8 +76,8 @@ def distance_correlation(embeddings: Float[Tensor, "19683 dim"]) -> float:
 def radial_hierarchy(embeddings: Float[Tensor, "19683 dim"]) -> float:
     """Spearman correlation of valuation and radius; 0 if all radii tie.
 
-    Ranks need only the norm, in which the radius is monotone. With distinct radii the best value is
-    -sqrt(1 - sum(t^3 - t) / (n^3 - n)) = -0.8321, t running over the sizes of the valuation classes.
+    Ranks need only the norm, in which the radius is monotone. With distinct radii the best value
+    is -sqrt(1 - sum(t^3 - t) / (n^3 - n)) = -0.8321, t running over the classes of valuations.
     """
     return _pearson(_valuation_ranks(), rankdata(embeddings.norm(dim=-1).numpy()))
 

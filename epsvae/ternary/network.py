@@ -46,7 +46,7 @@ class Architecture:
         return ("projection.proj_A", "projection.proj_B")
 
     def linears(self, block: str) -> list[tuple[str, int, int]]:
-        """(name, fan_in, fan_out) of each linear layer of a block, in the order of the forward pass.
+        """(name, fan_in, fan_out) of each linear layer of a block, in forward order.
 
         A block is ``encoder_A``, ``encoder_B``, ``decoder_A`` or one of `projections`.
         """
@@ -129,7 +129,9 @@ def _norm_names(architecture: Architecture) -> set[str]:
     return {name for block in architecture.projections for name, _ in architecture.norms(block)}
 
 
-def linear(state: State, name: str, x: Float[Tensor, "*#runs n inp"]) -> Float[Tensor, "*runs n out"]:
+def linear(
+    state: State, name: str, x: Float[Tensor, "*#runs n inp"]
+) -> Float[Tensor, "*runs n out"]:
     """x W' + b with the parameters `name`, for one network or for a stack of them."""
     weight, bias = state[f"{name}.weight"], state.get(f"{name}.bias")
     if weight.dim() == 2:
@@ -153,7 +155,7 @@ def trunk(
     """Last hidden layer of encoder A or B, from which `fc_mu` and `fc_logvar` read."""
     hidden = trits
     for name, *_ in architecture.linears(f"encoder_{encoder}")[:-2]:
-        hidden = F.relu(linear(state, name, hidden))
+        hidden = torch.relu_(linear(state, name, hidden))
     return hidden
 
 
@@ -163,7 +165,7 @@ def decode(
     """Logits of the three values of each trit, from a Euclidean latent point."""
     *hidden, last = [name for name, *_ in architecture.linears("decoder_A")]
     for name in hidden:
-        latent = F.relu(linear(state, name, latent))
+        latent = torch.relu_(linear(state, name, latent))
     return linear(state, last, latent).unflatten(-1, (N_TRITS, TRIT_VALUES))
 
 
@@ -174,7 +176,7 @@ def project(
     max_radius: float | Tensor,
     projection: str = "A",
 ) -> Float[Tensor, "*runs n latent"]:
-    """Hyperbolic projection: normalise(mu + direction_net(mu)) * max_radius * sigmoid(radius_net(mu)).
+    """normalise(mu + direction_net(mu)) * max_radius * sigmoid(radius_net(mu)), in the ball.
 
     `max_radius` is a number, or one number a run with shape (runs, 1, 1).
     """

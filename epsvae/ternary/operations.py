@@ -52,9 +52,7 @@ def operation_valuations() -> Int[Tensor, "19683"]:
     return valuation(torch.arange(N_OPERATIONS))
 
 
-def distance_3adic(
-    i: Int[Tensor, "*batch"], j: Int[Tensor, "*batch"]
-) -> Float[Tensor, "*batch"]:
+def distance_3adic(i: Int[Tensor, "*batch"], j: Int[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
     """3-adic distance d(i, j) = 3^(-v(|i - j|)), and d(i, i) = 0.
 
     Law: an ultrametric, d(i, k) <= max(d(i, j), d(j, k)).
@@ -63,9 +61,7 @@ def distance_3adic(
     return torch.where(gap == 0, 0.0, 3.0 ** (-valuation(gap).float()))
 
 
-def target_distance(
-    i: Int[Tensor, "*batch"], j: Int[Tensor, "*batch"]
-) -> Float[Tensor, "*batch"]:
+def target_distance(i: Int[Tensor, "*batch"], j: Int[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
     """Poincaré distance that the runs aim for: 3 * exp(-v(|i - j|) / 3).
 
     Large (3.0) for operations that part at the root, 0.15 for an operation and itself. A look-up,

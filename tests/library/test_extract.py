@@ -104,7 +104,9 @@ def test_missing_splits(library, out_dir):
     index = read_index(library)
     with pytest.raises(LibraryError, match="expected one of train, validation, test"):
         extract_library(index, library, out_dir, ("val",))
-    with pytest.raises(LibraryError, match="expected checkpoints of split 'test', found none"):
+    with pytest.raises(
+        LibraryError, match="expected checkpoints of split 'validation', found none"
+    ):
         extract_library(index[index["split"] == "train"], library, out_dir)
     with pytest.raises(LibraryError, match="config.json: expected an extracted library"):
         load_split(out_dir, "train")

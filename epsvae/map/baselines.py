@@ -1,0 +1,138 @@
+"""Rows that the map is held against: simple predictors, each labelled by what it may see."""
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from sklearn.ensemble import ExtraTreesRegressor
+from sklearn.neighbors import NearestNeighbors
+from sklearn.preprocessing import StandardScaler
+
+from epsvae.library.extracted import ExtractedSplit
+from epsvae.map.data import MapData, run_mean, runs_of
+from epsvae.map.prediction import Prediction
+from epsvae.map.statistics import split_statistics
+
+Predictor = Callable[[ExtractedSplit], Prediction]
+
+MIN_LEAVES = (1, 2, 5)
+TREES = 300
+RIDGES = tuple(10.0**k for k in range(-6, 3))
+CHUNK = 4096
+"""Columns of the weight matrices that are in memory at a time."""
+
+
+def training_mean(data: MapData) -> Predictor:
+    """The run-balanced mean of the training checkpoints, whatever the input."""
+    runs = runs_of(data.train)
+    points = run_mean(data.train.embeddings[:], runs).astype(np.float32)
+    metrics = run_mean(data.train.metrics[:], runs)
+
+    def predict(split: ExtractedSplit) -> Prediction:
+        n = len(split.metrics)
+        return Prediction(np.tile(points, (n, 1, 1)), np.tile(metrics, (n, 1)))
+
+    return predict
+
+
+def nearest_neighbour(data: MapData) -> Predictor:
+    """Behaviour of the training checkpoint with the closest standardised layer statistics."""
+    scaler = StandardScaler().fit(split_statistics(data.train))
+    search = NearestNeighbors(n_neighbors=1).fit(scaler.transform(split_statistics(data.train)))
+
+    def predict(split: ExtractedSplit) -> Prediction:
+        features = scaler.transform(split_statistics(split))
+        nearest = search.kneighbors(features, return_distance=False)[:, 0]
+        return Prediction(data.train.embeddings[nearest], data.train.metrics[nearest])
+
+    return predict
+
+
+def extra_trees(data: MapData, seed: int = 0) -> Predictor:
+    """Extremely randomised trees (Geurts et al., 2006) on layer statistics; metrics only.
+
+    The smallest leaf is chosen on validation runs.
+    """
+    features, wanted = split_statistics(data.train), data.train.metrics[:]
+    held_out = split_statistics(data.validation)
+    forests = [
+        ExtraTreesRegressor(TREES, min_samples_leaf=leaf, random_state=seed, n_jobs=1)
+        for leaf in MIN_LEAVES
+    ]
+    errors = [
+        np.abs(forest.fit(features, wanted).predict(held_out) - data.validation.metrics).mean()
+        for forest in forests
+    ]
+    best = forests[int(np.argmin(errors))]
+    return lambda split: Prediction(None, best.predict(split_statistics(split)))
+
+
+def ridge_on_weights(data: MapData) -> Predictor:
+    """Linear ridge regression from flat key weights to embeddings and metrics.
+
+    Solved in the space of the training checkpoints; its strength is chosen on validation runs, by
+    the embeddings' squared error for the embeddings and by the metrics' for the metrics.
+    """
+    train = data.train
+    centre = train.weights[:].mean(0)
+    gram = _products(train, train, centre)
+    scale = float(np.trace(gram)) / len(gram)
+    eigenvalues, basis = np.linalg.eigh(gram / scale)
+    n, shape = len(gram), train.embeddings.shape[1:]
+    points = train.embeddings[:].reshape(n, -1).astype("f8")
+    targets = {"points": points, "metrics": train.metrics[:]}
+    held_out = {
+        "points": data.validation.embeddings[:].reshape(len(data.validation.metrics), -1),
+        "metrics": data.validation.metrics[:],
+    }
+    kernel = _products(data.validation, train, centre) / scale
+    duals = {
+        what: _best_dual(eigenvalues, basis, targets[what], kernel, held_out[what])
+        for what in targets
+    }
+
+    def predict(split: ExtractedSplit) -> Prediction:
+        kernel = _products(split, train, centre) / scale
+        predicted = {what: kernel @ dual + targets[what].mean(0) for what, dual in duals.items()}
+        return Prediction(
+            predicted["points"].reshape(-1, *shape).astype(np.float32), predicted["metrics"]
+        )
+
+    return predict
+
+
+def _best_dual(
+    eigenvalues: Float[np.ndarray, "n"],
+    basis: Float[np.ndarray, "n n"],
+    targets: Float[np.ndarray, "n k"],
+    kernel: Float[np.ndarray, "m n"],
+    held_out: Float[np.ndarray, "m k"],
+) -> Float[np.ndarray, "n k"]:
+    """Dual coefficients of the ridge that is best on the held-out rows."""
+    mean = targets.mean(0)
+    rotated = basis.T @ (targets - mean)
+    duals = [basis @ (rotated / (eigenvalues.clip(0) + ridge)[:, None]) for ridge in RIDGES]
+    errors = [np.square(kernel @ dual + mean - held_out).mean() for dual in duals]
+    return duals[int(np.argmin(errors))]
+
+
+def _products(
+    a: ExtractedSplit, b: ExtractedSplit, centre: Float[np.ndarray, "weights"]
+) -> Float[np.ndarray, "n m"]:
+    """Inner products of centred key weights, a few columns at a time, summed in float64."""
+    total = torch.zeros(len(a.weights), len(b.weights), dtype=torch.float64)
+    for start in range(0, len(centre), CHUNK):
+        columns = slice(start, start + CHUNK)
+        x, y = (torch.from_numpy(part.weights[:, columns] - centre[columns]) for part in (a, b))
+        total += (x @ y.T).double()
+    return total.numpy()
+
+
+ROWS: dict[str, tuple[str, Callable[[MapData], Predictor]]] = {
+    "training mean": ("nothing", training_mean),
+    "nearest neighbour": ("statistics", nearest_neighbour),
+    "ExtraTrees": ("statistics", extra_trees),
+    "ridge on weights": ("weights", ridge_on_weights),
+}
+"""Baselines by name: what each may see of a checkpoint, and how it is fitted."""

@@ -1,0 +1,131 @@
+"""The validation table: measures of every row, with bootstrap intervals over runs.
+
+Runs, not checkpoints, are resampled: checkpoints of one run are anything but independent.
+"""
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float, Int
+from scipy.stats import kendalltau
+
+from epsvae.map.data import MapData, run_mean, runs_of
+from epsvae.map.prediction import Prediction
+from epsvae.map.scores import Scores, absolute_errors, score
+from epsvae.ternary import METRIC_NAMES
+
+REPLICATES = 1000
+BOOTSTRAP_SEED = 20251226
+LEVEL = 0.95
+COLUMNS = ("regime", "split", "row", "access", "measure", "value", "low", "high")
+SELECTED_ON, REPORTED_ON = "validation", "test"
+
+Weights = Float[np.ndarray, "replicates n"]
+Measure = Callable[[Weights], Float[np.ndarray, "replicates"]]
+
+
+def validation_table(
+    rows: Mapping[str, Mapping[str, Prediction]],
+    access: Mapping[str, str],
+    data: MapData,
+    regime: str,
+) -> pd.DataFrame:
+    """Every measure of every row on the validation and test splits; columns `COLUMNS`.
+
+    `low` and `high` bound the 95 % percentile interval of a bootstrap over runs; NaN if the split
+    has a single run. `rows` maps a row's name to its predictions by split, `access` to what the row
+    may see. Measures of embeddings are absent for rows that predict none.
+    """
+    mean = run_mean(data.train.embeddings[:], runs_of(data.train)).astype(np.float32)
+    lines = []
+    for split in (SELECTED_ON, REPORTED_ON):
+        for row, predictions in rows.items():
+            scores = score(predictions[split], data.split(split), mean)
+            for measure, (value, low, high) in summarise(scores).items():
+                lines.append((regime, split, row, access[row], measure, value, low, high))
+    return pd.DataFrame(lines, columns=list(COLUMNS))
+
+
+def summarise(scores: Scores) -> dict[str, tuple[float, float, float]]:
+    """(value, low, high) of every measure."""
+    return {
+        name: _with_interval(measure, scores.runs) for name, measure in measures(scores).items()
+    }
+
+
+def measures(scores: Scores) -> dict[str, Measure]:
+    """Measures as functions of checkpoint weights, so that a bootstrap only changes the weights."""
+    errors = absolute_errors(scores)
+    found = {f"{name}_mae": _mean(error) for name, error in errors.items()}
+    for column, name in enumerate(METRIC_NAMES):
+        pair = scores.predicted[:, column], scores.true[:, column]
+        found[f"{name}_tau_within"] = _mean(_tau_within(*pair, scores.runs))
+    if scores.embedding:
+        part = scores.embedding
+        found["embedding_r2"] = _one_minus_ratio(part["squared_error"], part["mean_squared_error"])
+        found["cosine"] = _mean(part["cosine"])
+        found["cosine_gain"] = _mean(part["cosine"] - part["mean_cosine"])
+        found["poincare_error"] = _mean(part["poincare_error"])
+    return found
+
+
+def _mean(values: Float[np.ndarray, "n"]) -> Measure:
+    """Weighted mean of the values that are defined; NaN if none is."""
+    known = np.isfinite(values)
+    filled = np.where(known, values, 0.0)
+
+    def measure(weights: Weights) -> Float[np.ndarray, "replicates"]:
+        with np.errstate(invalid="ignore"):
+            return (weights @ filled) / (weights @ known.astype(float))
+
+    return measure
+
+
+def _one_minus_ratio(error: Float[np.ndarray, "n"], reference: Float[np.ndarray, "n"]) -> Measure:
+    """1 - sum of errors / sum of the reference's errors: R^2 over the training mean."""
+    return lambda weights: 1 - (weights @ error) / (weights @ reference)
+
+
+def _tau_within(
+    predicted: Float[np.ndarray, "n"], true: Float[np.ndarray, "n"], runs: np.ndarray
+) -> Float[np.ndarray, "n"]:
+    """Kendall's tau within each checkpoint's run; NaN where a run's values are constant."""
+    result = np.full(len(runs), np.nan)
+    for run in np.unique(runs):
+        here = runs == run
+        if here.sum() > 1 and np.ptp(predicted[here]) > 0 and np.ptp(true[here]) > 0:
+            result[here] = kendalltau(predicted[here], true[here]).statistic
+    return result
+
+
+def _with_interval(measure: Measure, runs: np.ndarray) -> tuple[float, float, float]:
+    value = float(measure(np.ones((1, len(runs))))[0])
+    replicates = bootstrap_weights(runs)
+    if replicates is None or np.isnan(value):
+        return value, float("nan"), float("nan")
+    low, high = np.nanquantile(measure(replicates), [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return value, float(low), float(high)
+
+
+def bootstrap_weights(runs: np.ndarray) -> Weights | None:
+    """How often each checkpoint counts in each resampling of the runs; None for a single run."""
+    names, codes = np.unique(runs, return_inverse=True)
+    if len(names) < 2:
+        return None
+    rng = np.random.default_rng(BOOTSTRAP_SEED)
+    drawn: Int[np.ndarray, "replicates runs"] = rng.integers(
+        len(names), size=(REPLICATES, len(names))
+    )
+    counts = np.stack([np.bincount(draw, minlength=len(names)) for draw in drawn])
+    return counts[:, codes].astype(float)
+
+
+def paired_difference(a: Scores, b: Scores, measure: str) -> tuple[float, float, float]:
+    """(value, low, high) of a's measure minus b's over the same resampled runs.
+
+    A difference is claimed only where the interval excludes zero. Raises KeyError for a measure
+    that one of them does not have.
+    """
+    first, second = measures(a)[measure], measures(b)[measure]
+    return _with_interval(lambda weights: first(weights) - second(weights), a.runs)
