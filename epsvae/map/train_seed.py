@@ -102,13 +102,21 @@ class SeedTrainer:
                 loss = seed_loss(self.model, *self._batch("train", rows.numpy()), self.generator)
                 self.optimiser.zero_grad()
                 loss.backward()
-                torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip)
+                self._clip()
                 self.optimiser.step()
                 total += loss.item() * len(rows) / len(order)
         self.schedule.step()
         self.losses.append((self.epoch + 1, total, self._validation_loss()))
         if self.best_epoch == self.epoch:
             self.best = copy.deepcopy(self.model.state_dict())
+
+    def _clip(self) -> None:
+        """Clip the gradient's norm. Gradients that are short enough are not even touched: with
+        52 M of them, writing each once more costs a sixth of the step."""
+        parameters = list(self.model.parameters())
+        norm = torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
+        if norm > self.config.clip:
+            torch.nn.utils.clip_grads_with_norm_(parameters, self.config.clip, norm)
 
     @torch.no_grad()
     def _validation_loss(self) -> float:
