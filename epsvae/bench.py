@@ -68,7 +68,7 @@ def benchmark(n_jobs: int = 2) -> pd.DataFrame:
     )
 
 
-def _per(timing: Timing, n: float) -> Timing:
+def _per(timing: Timing, n: int) -> Timing:
     return Timing(timing.median / n, timing.low / n, timing.high / n)
 
 

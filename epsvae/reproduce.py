@@ -24,9 +24,9 @@ from epsvae.map.evaluation import validation_table
 from epsvae.map.files import AnyMap, load_epsilon_vae
 from epsvae.map.prediction import Prediction, predict_split
 from epsvae.map.release import MANIFEST, open_release
-from epsvae.map.seed import SeedConfig
+from epsvae.map.seed import SeedConfig, SeedVAE
+from epsvae.map.seed_training import train_seed
 from epsvae.map.train import train_default
-from epsvae.map.train_seed import train_seed
 from epsvae.publish import (
     SPLITS,
     compare,
@@ -102,11 +102,9 @@ def _learn(
         rows[name] = {split: predict(data.split(split)) for split in SPLITS}
     curves = []
     for name, hybrid in SEED_ROWS.items():
-        training = train_seed(SeedConfig(hybrid), data, 0, _seed_state(artifacts, library, hybrid))
-        rows[name] = {
-            s: predict_split(training.model, data.split(s), embeddings=hybrid) for s in SPLITS
-        }
-        curves.append(training.history.assign(regime=library, row=name))
+        model, history = _seed_model(artifacts, library, hybrid, data)
+        rows[name] = {s: predict_split(model, data.split(s), embeddings=hybrid) for s in SPLITS}
+        curves.append(history.assign(regime=library, row=name))
     model, history = timed(f"{library}: default", lambda: _default_map(models, data))
     rows["default"] = {s: predict_split(model, data.split(s), all_weights) for s in SPLITS}
     rows["default, key weights"] = {s: predict_split(model, data.split(s)) for s in SPLITS}
@@ -128,12 +126,15 @@ def _train_seed_models(artifacts: Path, n_jobs: int) -> None:
 
 def _train_seed_model(artifacts: Path, library: str, hybrid: bool) -> None:
     torch.set_num_threads(1)
-    data = load_map_data(artifacts / LEARNED[library][0])
-    train_seed(SeedConfig(hybrid), data, 0, _seed_state(artifacts, library, hybrid))
+    _seed_model(artifacts, library, hybrid, load_map_data(artifacts / LEARNED[library][0]))
 
 
-def _seed_state(artifacts: Path, library: str, hybrid: bool) -> Path:
-    return artifacts / "training" / f"{library}-seed-{'hybrid' if hybrid else 'metrics'}.pt"
+def _seed_model(
+    artifacts: Path, library: str, hybrid: bool, data: MapData
+) -> tuple[SeedVAE, pd.DataFrame]:
+    """A seed model and its history; trained only if its training is not finished on disk."""
+    state = artifacts / "training" / f"{library}-seed-{'hybrid' if hybrid else 'metrics'}.pt"
+    return train_seed(SeedConfig(hybrid), data, seed=0, checkpoint_path=state)
 
 
 def _metric_predictions(rows: Rows, data: MapData, library: str) -> pd.DataFrame:

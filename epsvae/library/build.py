@@ -102,7 +102,7 @@ def _stacks(recipes: Sequence[Recipe]) -> list[list[Recipe]]:
     return sorted(stacks, key=_expected_cost, reverse=True)
 
 
-def _expected_cost(stack: Sequence[Recipe]) -> float:
+def _expected_cost(stack: Sequence[Recipe]) -> int:
     return len(stack) * stack[0].steps * (1 + 3 * len(stack[0].encoder_lr_scales))
 
 
@@ -110,8 +110,8 @@ def _build_stack(root: Path, recipes: Sequence[Recipe]) -> int:
     """Train a stack of runs and write each checkpoint as it comes; gives the number of runs."""
     torch.set_num_threads(1)
     bases: list[State] = [load_checkpoint(base_path(root, r.base)).state for r in recipes]
-    folders = {recipe.name: start_run(root, recipe) for recipe in recipes}
-    saved: dict[str, list[RunCheckpoint]] = {recipe.name: [] for recipe in recipes}
+    folders = {recipe: start_run(root, recipe) for recipe in recipes}
+    saved: dict[Recipe, list[RunCheckpoint]] = {recipe: [] for recipe in recipes}
 
     def save(snapshot: Snapshot) -> None:
         recipe = snapshot.recipe
@@ -123,9 +123,9 @@ def _build_stack(root: Path, recipes: Sequence[Recipe]) -> int:
             epoch=snapshot.epoch,
             run=recipe.name,
         )
-        saved[recipe.name].append(save_run_checkpoint(folders[recipe.name], checkpoint))
+        saved[recipe].append(save_run_checkpoint(folders[recipe], checkpoint))
 
     train_runs(recipes, bases, save)
     for recipe in recipes:
-        write_run(folders[recipe.name], recipe, saved[recipe.name])
+        write_run(folders[recipe], recipe, saved[recipe])
     return len(recipes)

@@ -51,7 +51,8 @@ def extract_library(
     Memory does not grow with their number. A split that is there already for the same rows is left
     alone; an interrupted extraction leaves no half split. Raises LibraryError for a split without
     rows, mixed architectures, a checkpoint without metrics (by path) or one that is not the file
-    that was indexed; CheckpointError for a bad file; OSError if the disk is full.
+    that was indexed, and if the arrays cannot be written (full disk, no permission);
+    CheckpointError for a bad file.
     """
     root, out_dir = Path(root), Path(out_dir)
     parts = {split: _rows(index, split, root) for split in splits}
@@ -65,7 +66,10 @@ def extract_library(
             continue
         if config["splits"].pop(split, None):
             write_config(out_dir, config)
-        _extract_split(part, root, out_dir, split, architecture, anchors)
+        try:
+            _extract_split(part, root, out_dir, split, architecture, anchors)
+        except OSError as error:
+            raise LibraryError(f"{out_dir}: cannot write split {split!r}: {error}") from error
         config["splits"][split] = wanted
         write_config(out_dir, config)
 

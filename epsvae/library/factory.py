@@ -55,12 +55,13 @@ def train_base(recipe: BaseRecipe) -> State:
     names = [n for n in state if not n.startswith("projection")]
     stack = Stack([state], names)
     optimiser = torch.optim.Adam([stack.block(0, "")], lr=recipe.lr, fused=True)
+    coverage = float("nan")
     for step in range(1, recipe.max_steps + 1):
         batch = torch.randint(N_OPERATIONS, (BATCH_SIZE,), generator=generator)
         trits = all_operations()[batch]
         stack.backward(_vae_loss(stack.layers, architecture, trits, recipe, generator))
         optimiser.step()
-        if step % BASE_CHECK_EVERY == 0:
+        if step % BASE_CHECK_EVERY == 0 or step == recipe.max_steps:
             coverage = evaluate(state | stack.state(0), architecture, 0.95).coverage
             if coverage >= recipe.target_coverage:
                 return state | stack.state(0)

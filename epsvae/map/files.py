@@ -32,7 +32,7 @@ def save_map(model: AnyMap, path: Path | str) -> None:
 
 
 def load_epsilon_vae(path: Path | str) -> AnyMap:
-    """Read a map in evaluation mode; no code in the file is run.
+    """Read a map for use, in evaluation mode and without gradients; no code in the file is run.
 
     Raises CheckpointError, naming the file, what was expected and what was found.
     """
@@ -50,7 +50,7 @@ def load_epsilon_vae(path: Path | str) -> AnyMap:
         model.load_state_dict(contents["state"])
     except RuntimeError as error:
         raise CheckpointError(f"{path}: expected a whole {contents['kind']}, {error}") from error
-    return model.eval()
+    return model.eval().requires_grad_(False)
 
 
 def _build(kind: str, config: dict[str, Any], path: Path) -> AnyMap:

@@ -3,23 +3,28 @@
 Selection (the strength of each ridge) looks at validation runs only.
 """
 
+from dataclasses import replace
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from epsvae.library.extracted import ExtractedSplit
+from epsvae.map.curve import fit_curve
 from epsvae.map.data import MapData, all_weights, embeddings_of, metrics_of
 from epsvae.map.model import EpsilonVAE, MapConfig
 from epsvae.map.ridge import fit_ridge
 from epsvae.map.sweep import Readings
 
 BATCH = 64
-SMALLEST_VARIANCE = 1e-4
+SMALLEST_VARIANCE = 1e-6
+TINY = 1e-12
 
 
 @torch.no_grad()
 def fit_map(data: MapData, config: MapConfig | None = None) -> EpsilonVAE:
     """The map of a library in closed form: some ten seconds for a thousand checkpoints."""
+    config = replace(config or MapConfig(), n_centres=len(data.train.metrics))
     model = EpsilonVAE(config).eval()
     model.rest_mean.copy_(torch.from_numpy(data.train.rest[:].mean(0)))
     fit_decoder(model.decoder, embeddings_of(data.train))
@@ -27,27 +32,36 @@ def fit_map(data: MapData, config: MapConfig | None = None) -> EpsilonVAE:
     model.shift.copy_(linked.mean(0))
     model.scale.copy_(linked.std(0))
     train, validation = read_split(model, data.train), read_split(model, data.validation)
-    _fit_geometry(model, train, validation, data)
+    model.frame.fit(train.points)
+    codes = [
+        principal_codes(model.decoder, embeddings_of(s)) for s in (data.train, data.validation)
+    ]
+    fit_ridge(model.geometry, (train.geometry(), codes[0]), (validation.geometry(), codes[1]))
+    _fit_curve(model, codes[0], model.geometry(validation.geometry()), data)
     for metric, reader in enumerate(model.readers):
         known = train.metric_features()[metric], metrics_of(data.train)[:, [metric]]
         held_out = validation.metric_features()[metric], metrics_of(data.validation)[:, [metric]]
         fit_ridge(reader, known, held_out)
     error = model.latent(validation) - true_codes(model, data.validation)
     model.logvar.copy_(error.square().mean(0).clamp_min(SMALLEST_VARIANCE).log())
+    model.prior_std.copy_(true_codes(model, data.train).square().mean(0).sqrt())
     return model
 
 
 def fit_decoder(decoder: nn.Linear, embeddings: Float[Tensor, "n anchors dim"]) -> None:
-    """Set the linear decoder to the mean and the leading principal components, scaled so that the
-    training checkpoints' coordinates have variance 1: the aggregate posterior matches the prior."""
+    """Set the linear decoder to the mean and the leading principal components.
+
+    One scale for all: distances between codes are distances between embeddings, and the training
+    checkpoints' codes have variance 1 on average.
+    """
     points = embeddings.flatten(1).double()
     mean = points.mean(0)
     # The Gram matrix is smaller than the points: n checkpoints against 4,096 coordinates.
     eigenvalues, basis = torch.linalg.eigh((points - mean) @ (points - mean).T)
     leading = basis[:, -decoder.in_features :].flip(1)
-    spread = eigenvalues[-decoder.in_features :].flip(0).clamp_min(0).sqrt()
+    spread = eigenvalues[-decoder.in_features :].flip(0).clamp_min(TINY).sqrt()
     components = (points - mean).T @ leading / spread
-    decoder.weight.copy_(components * spread / len(points) ** 0.5)
+    decoder.weight.copy_(components * spread.square().mean().sqrt() / len(points) ** 0.5)
     decoder.bias.copy_(mean)
 
 
@@ -80,13 +94,15 @@ def _links(metrics: Float[Tensor, "n 3"], model: EpsilonVAE) -> Float[Tensor, "n
     return model.link(metrics) * model.scale + model.shift
 
 
-def _fit_geometry(model: EpsilonVAE, train: Readings, validation: Readings, data: MapData) -> None:
-    """Ridge from probes to principal coordinates, each weighed by how far it moves the anchors."""
-    importance = model.decoder.weight.norm(dim=0)
-    codes = [
-        principal_codes(model.decoder, embeddings_of(split)) * importance
-        for split in (data.train, data.validation)
-    ]
-    fit_ridge(model.geometry, (train.geometry(), codes[0]), (validation.geometry(), codes[1]))
-    model.geometry.weight.div_(importance[:, None])
-    model.geometry.bias.div_(importance)
+def _fit_curve(
+    model: EpsilonVAE,
+    known: Float[Tensor, "n codes"],
+    held_out: Float[Tensor, "m codes"],
+    data: MapData,
+) -> None:
+    """Fit the curve to true codes; choose it by the codes that the encoder gives."""
+    train, validation = (
+        (codes, embeddings_of(split).flatten(1) - model.decoder(codes))
+        for codes, split in ((known, data.train), (held_out, data.validation))
+    )
+    fit_curve(model.curve, train, validation)

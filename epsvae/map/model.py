@@ -1,18 +1,24 @@
 """The Epsilon-VAE: weights -> z -> anchor embeddings and three metrics.
 
-z has 64 coordinates. The first 61 say where the anchors lie (whitened principal components of the
-embeddings), the last three are the metrics on a scale without bounds. Everything that the map
-predicts, it predicts from z alone.
+z has 64 coordinates. The first 61 say where the anchors lie: principal components of the embeddings
+on one common scale, so that distances in z are distances between embeddings. The last three are the
+metrics on a scale without bounds. Everything that the map predicts, it predicts from z alone. The
+prior is normal with its own spread in each coordinate, since a few directions hold most of what
+checkpoints do.
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from epsvae.errors import CheckpointError
+from epsvae.library.files import Checkpoint
 from epsvae.library.layout import all_layout, key_layout
+from epsvae.map.curve import Curve
+from epsvae.map.frame import Frame
 from epsvae.map.sweep import Readings, Sweep
 from epsvae.ternary import METRIC_NAMES, PUBLISHED, Architecture
 from epsvae.ternary.network import State
@@ -32,6 +38,10 @@ class MapConfig:
     n_probes: int = 128
     n_anchors: int = 256
     embedding_dim: int = 16
+    n_centres: int = 0
+    """Training checkpoints around which the decoder is curved; 0 for a flat one."""
+    curve_rank: int = 96
+    """Directions in which it is curved."""
     seed: int = 0
     """Draws the probes."""
     architecture: Architecture = field(default_factory=lambda: PUBLISHED)
@@ -57,6 +67,7 @@ class EpsilonVAE(nn.Module):
     rest_mean: Tensor
     shift: Tensor
     scale: Tensor
+    prior_std: Tensor
 
     def __init__(self, config: MapConfig | None = None) -> None:
         super().__init__()
@@ -65,15 +76,18 @@ class EpsilonVAE(nn.Module):
         n_rest = all_layout(config.architecture).n_weights - self.n_key_weights
         n_probes, n_points = config.n_probes, config.n_anchors * config.embedding_dim
         self.sweep = Sweep(n_probes, torch.Generator().manual_seed(config.seed))
+        self.frame = Frame(n_probes, config.embedding_dim)
         self.geometry = nn.Linear(n_probes * config.embedding_dim, config.geometry_dim)
         self.readers = nn.ModuleList(  # type: ignore[assignment]
             nn.Linear(size, 1) for size in (2 * n_probes, n_probes * (n_probes - 1) // 2, n_probes)
         )
         self.decoder = nn.Linear(config.geometry_dim, n_points)
+        self.curve = Curve(config.geometry_dim, n_points, config.curve_rank, config.n_centres)
         self.logvar = nn.Parameter(torch.zeros(config.latent_dim))
         self.register_buffer("rest_mean", torch.zeros(n_rest))
         self.register_buffer("shift", torch.zeros(N_METRICS))
         self.register_buffer("scale", torch.ones(N_METRICS))
+        self.register_buffer("prior_std", torch.ones(config.latent_dim))
 
     @property
     def n_key_weights(self) -> int:
@@ -105,12 +119,33 @@ class EpsilonVAE(nn.Module):
     def read_state(
         self, state: State, architecture: Architecture, max_radius: Float[Tensor, "n"]
     ) -> Readings:
-        """Sweep the probes through n stacked checkpoints of any one architecture."""
-        return self.sweep(state, architecture, max_radius)
+        """Sweep the probes through n stacked checkpoints of any one architecture; what lives in
+        another frame is turned into the library's."""
+        readings = self.sweep(state, architecture, max_radius)
+        return replace(readings, points=self.frame(readings.points))
 
-    def encode(self, weights: Float[Tensor, "*batch weights"]) -> Float[Tensor, "*batch latent"]:
-        """Latent z: the posterior's mean."""
+    def encode(
+        self, weights: Float[Tensor, "*batch weights"] | Checkpoint
+    ) -> Float[Tensor, "*batch latent"]:
+        """Latent z, the posterior's mean; of weight vectors, or of a checkpoint of any widths."""
+        if isinstance(weights, Checkpoint):
+            return self.encode_checkpoint(weights)
         return self.posterior(weights)[0]
+
+    def encode_checkpoint(self, checkpoint: Checkpoint) -> Float[Tensor, "latent"]:
+        """Latent z of a checkpoint of any architecture with the anchors' dimension.
+
+        Raises CheckpointError for another dimension.
+        """
+        architecture, wanted = checkpoint.architecture, self.config.embedding_dim
+        if architecture.latent_dim != wanted:
+            raise CheckpointError(
+                f"{checkpoint.path}: expected embeddings of dimension {wanted}, "
+                f"found {architecture.latent_dim}"
+            )
+        state = {name: value[None] for name, value in checkpoint.state.items()}
+        readings = self.read_state(state, architecture, torch.tensor([checkpoint.max_radius]))
+        return self.latent(readings)[0]
 
     def posterior(
         self, weights: Float[Tensor, "*batch weights"]
@@ -141,7 +176,8 @@ class EpsilonVAE(nn.Module):
         self, z: Float[Tensor, "*batch latent"]
     ) -> Float[Tensor, "*batch anchors dim"]:
         """Anchor embeddings, points strictly inside the Poincaré ball."""
-        points = self.decoder(z[..., : self.config.geometry_dim])
+        codes = z[..., : self.config.geometry_dim]
+        points = self.decoder(codes) + self.curve(codes)
         points = points.unflatten(-1, (self.config.n_anchors, self.config.embedding_dim))
         return points * (MAX_NORM / points.norm(dim=-1, keepdim=True).clamp_min(MAX_NORM))
 

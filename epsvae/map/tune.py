@@ -42,10 +42,14 @@ class Tuning:
 
 
 def kl_to_prior(
-    mu: Float[Tensor, "n latent"], logvar: Float[Tensor, "n latent"]
+    mu: Float[Tensor, "n latent"],
+    logvar: Float[Tensor, "n latent"],
+    prior_std: Float[Tensor, "latent"],
 ) -> Float[Tensor, ""]:
-    """KL(N(mu, exp(logvar)) || N(0, 1)), summed over coordinates, averaged over checkpoints."""
-    return 0.5 * (mu.square() + logvar.exp() - 1 - logvar).sum(-1).mean()
+    """KL(N(mu, exp(logvar)) || N(0, prior_std^2)): sum over coordinates, mean over checkpoints."""
+    variance = prior_std.square()
+    ratio = logvar.exp() / variance
+    return 0.5 * (mu.square() / variance + ratio - 1 - ratio.log()).sum(-1).mean()
 
 
 def map_loss(
@@ -66,9 +70,8 @@ def map_loss(
         z = mu + (0.5 * logvar).exp() * torch.randn(mu.shape, generator=generator)
     embedding_loss = (model.decode_embeddings(z) - embeddings).square().mean()
     metric_loss = (model.predict_metrics(z) - metrics).square().mean()
-    return (
-        embedding_loss + config.lambda_metric * metric_loss + config.beta * kl_to_prior(mu, logvar)
-    )
+    kl = kl_to_prior(mu, logvar, model.prior_std)
+    return embedding_loss + config.lambda_metric * metric_loss + config.beta * kl
 
 
 def fine_tune(
