@@ -82,6 +82,8 @@ def extract(
     from epsvae.library.index import read_index
 
     index = read_index(root)
+    if library not in (known := index["library"].unique()):
+        raise EpsvaeError(f"library: expected one of {', '.join(known)}, found {library!r}")
     extract_library(index[index["library"] == library], root, out)
 
 
@@ -143,9 +145,9 @@ def bench(jobs: Jobs = 2) -> None:
 
 
 def main() -> None:
-    """Run the command line; an error of ours is one line, not a traceback."""
+    """Run the command line; an error of ours, or of the disk, is one line, not a traceback."""
     try:
         app()
-    except EpsvaeError as error:
+    except (EpsvaeError, OSError) as error:
         typer.echo(f"error: {error}", err=True)
         raise SystemExit(1) from error

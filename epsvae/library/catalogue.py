@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from epsvae.errors import LibraryError
 from epsvae.library.recipes import BaseRecipe, Recipe, Regime, Split, draw_recipe
 from epsvae.ternary import Architecture
 
@@ -32,7 +33,12 @@ ARCHITECTURES = {
 
 
 def catalogue(scale: str = "full") -> dict[str, list[Recipe]]:
-    """Recipes of every library by name; ``small`` keeps a few runs of each, for tests."""
+    """Recipes of every library by name; ``small`` keeps a few runs of each, for tests.
+
+    Raises LibraryError for any other scale.
+    """
+    if scale not in ("full", "small"):
+        raise LibraryError(f"scale: expected 'full' or 'small', found {scale!r}")
     libraries = {
         "aligned": aligned(),
         "unaligned": unaligned(),

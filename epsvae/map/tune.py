@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 from tqdm import trange
 
+from epsvae.library.extracted import ExtractedSplit
 from epsvae.map.data import MapData, Rows, all_weights, embeddings_of, metrics_of
 from epsvae.map.model import EpsilonVAE
 
@@ -21,12 +22,12 @@ log = logging.getLogger(__name__)
 class TuneConfig:
     """End-to-end training: small steps, since the closed form is close."""
 
-    epochs: int = 10
-    lr: float = 1e-5
-    probe_lr: float = 1e-3
+    epochs: int = 8
+    lr: float = 3e-6
+    probe_lr: float = 3e-3
     batch_size: int = 64
-    lambda_metric: float = 0.1
-    beta: float = 1e-6
+    lambda_metric: float = 1.0
+    beta: float = 1e-5
     patience: int = 5
 
 
@@ -39,6 +40,20 @@ class Tuning:
     final: EpsilonVAE
     history: pd.DataFrame
     """Columns epoch, train, validation: the losses."""
+
+
+@dataclass(frozen=True, eq=False)
+class Spread:
+    """Variances of the training checkpoints: the scale on which errors are judged."""
+
+    embeddings: Float[Tensor, ""]
+    """Mean over all coordinates."""
+    metrics: Float[Tensor, "3"]
+
+
+def spread_of(split: ExtractedSplit) -> Spread:
+    """Variances of a split."""
+    return Spread(embeddings_of(split).var(0).mean(), metrics_of(split).var(0))
 
 
 def kl_to_prior(
@@ -58,18 +73,22 @@ def map_loss(
     embeddings: Float[Tensor, "n anchors dim"],
     metrics: Float[Tensor, "n 3"],
     config: TuneConfig,
+    spread: Spread,
     generator: torch.Generator | None = None,
 ) -> Float[Tensor, ""]:
     """embedding loss + lambda * metric loss + beta * KL; z is the mean where no generator is given.
 
-    Embedding and metric losses are mean squared errors.
+    Embedding and metric losses are shares of the training checkpoints' variance that stay
+    unexplained, so that neither drowns the other.
     """
     mu, logvar = model.posterior(weights)
     z = mu
     if generator is not None:
         z = mu + (0.5 * logvar).exp() * torch.randn(mu.shape, generator=generator)
-    embedding_loss = (model.decode_embeddings(z) - embeddings).square().mean()
-    metric_loss = (model.predict_metrics(z) - metrics).square().mean()
+    embedding_error = (model.decode_embeddings(z) - embeddings).square().mean()
+    metric_error = (model.predict_metrics(z) - metrics).square().mean(0)
+    embedding_loss = embedding_error / spread.embeddings
+    metric_loss = (metric_error / spread.metrics).mean()
     kl = kl_to_prior(mu, logvar, model.prior_std)
     return embedding_loss + config.lambda_metric * metric_loss + config.beta * kl
 
@@ -85,11 +104,12 @@ def fine_tune(
     groups: list[dict[str, Any]] = [{"params": others}, {"params": probes, "lr": config.probe_lr}]
     optimiser = torch.optim.AdamW(groups, lr=config.lr, weight_decay=0.0)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, config.epochs)
-    losses = [(0, torch.nan, _validation_loss(model, data, config))]
+    spread = spread_of(data.train)
+    losses = [(0, torch.nan, _validation_loss(model, data, config, spread))]
     for epoch in trange(1, config.epochs + 1, desc="fine-tune", unit="epoch"):
-        train = _train_epoch(model, data, config, optimiser, generator)
+        train = _train_epoch(model, data, config, spread, optimiser, generator)
         schedule.step()
-        losses.append((epoch, train, _validation_loss(model, data, config)))
+        losses.append((epoch, train, _validation_loss(model, data, config, spread)))
         if losses[-1][2] == min(loss for *_, loss in losses):
             best.load_state_dict(model.state_dict())
         elif epoch - min(losses, key=lambda row: row[2])[0] >= config.patience:
@@ -103,15 +123,15 @@ def _train_epoch(
     model: EpsilonVAE,
     data: MapData,
     config: TuneConfig,
+    spread: Spread,
     optimiser: torch.optim.Optimizer,
     generator: torch.Generator,
 ) -> float:
     order = torch.randperm(len(data.train.metrics), generator=generator)
     total = 0.0
     for rows in order.split(config.batch_size):
-        loss = map_loss(
-            model, *_batch(data, "train", rows.sort().values.numpy()), config, generator
-        )
+        batch = _batch(data, "train", rows.sort().values.numpy())
+        loss = map_loss(model, *batch, config, spread, generator)
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
@@ -120,8 +140,8 @@ def _train_epoch(
 
 
 @torch.no_grad()
-def _validation_loss(model: EpsilonVAE, data: MapData, config: TuneConfig) -> float:
-    return map_loss(model, *_batch(data, "validation", slice(None)), config).item()
+def _validation_loss(model: EpsilonVAE, data: MapData, config: TuneConfig, spread: Spread) -> float:
+    return map_loss(model, *_batch(data, "validation", slice(None)), config, spread).item()
 
 
 def _batch(data: MapData, split: str, rows: Rows) -> tuple[Tensor, Tensor, Tensor]:
