@@ -4,6 +4,7 @@ Every stage skips what is there, so a killed run goes on where it stopped.
 """
 
 import logging
+import os
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -14,6 +15,9 @@ import pandas as pd
 import torch
 from joblib import Parallel, delayed
 
+from epsvae.book.chapters import find_root, read_chapters
+from epsvae.book.parameters import declared_parameters
+from epsvae.book.runner import run_variant
 from epsvae.library.atomic import replacing
 from epsvae.library.build import build_libraries
 from epsvae.library.catalogue import catalogue
@@ -84,6 +88,7 @@ def reproduce_all(artifacts: Path, reference: Path, scale: str = "full", n_jobs:
     ):
         write_table(pd.concat(frames, ignore_index=True), release / f"{name}.parquet")
     publish_checkpoints(release, root)
+    timed("chapters", lambda: _run_chapters(release))
     write_manifest(release, scale, seconds)
     if not (reference / MANIFEST).is_file():
         return f"{reference}: no release to compare with; the new one is in {release}"
@@ -135,6 +140,15 @@ def _seed_model(
     """A seed model and its history; trained only if its training is not finished on disk."""
     state = artifacts / "training" / f"{library}-seed-{'hybrid' if hybrid else 'metrics'}.pt"
     return train_seed(SeedConfig(hybrid), data, seed=0, checkpoint_path=state)
+
+
+def _run_chapters(release: Path) -> None:
+    """Run every chapter on the new release, into copies below ``artifacts/book``."""
+    root = find_root()
+    for name, chapter in read_chapters(root).items():
+        if "reference" in declared_parameters(chapter):
+            where = os.path.relpath(release.resolve(), chapter.path.parent)
+            run_variant(root, name, {"reference": where})
 
 
 def _metric_predictions(rows: Rows, data: MapData, library: str) -> pd.DataFrame:

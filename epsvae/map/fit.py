@@ -105,4 +105,5 @@ def _fit_curve(
         (codes, embeddings_of(split).flatten(1) - model.decoder(codes))
         for codes, split in ((known, data.train), (held_out, data.validation))
     )
-    fit_curve(model.curve, train, validation)
+    if model.config.curve_rank:
+        fit_curve(model.curve, train, validation)

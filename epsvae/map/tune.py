@@ -14,6 +14,7 @@ from tqdm import trange
 from epsvae.library.extracted import ExtractedSplit
 from epsvae.map.data import MapData, Rows, all_weights, embeddings_of, metrics_of
 from epsvae.map.model import EpsilonVAE
+from epsvae.ternary import poincare
 
 log = logging.getLogger(__name__)
 
@@ -29,6 +30,8 @@ class TuneConfig:
     lambda_metric: float = 1.0
     beta: float = 1e-5
     patience: int = 5
+    poincare: bool = False
+    """Judge embeddings by squared Poincaré distance instead of squared Euclidean distance."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,7 +88,11 @@ def map_loss(
     z = mu
     if generator is not None:
         z = mu + (0.5 * logvar).exp() * torch.randn(mu.shape, generator=generator)
-    embedding_error = (model.decode_embeddings(z) - embeddings).square().mean()
+    points = model.decode_embeddings(z)
+    if config.poincare:
+        embedding_error = poincare.distance(points, embeddings).square().mean()
+    else:
+        embedding_error = (points - embeddings).square().mean()
     metric_error = (model.predict_metrics(z) - metrics).square().mean(0)
     embedding_loss = embedding_error / spread.embeddings
     metric_loss = (metric_error / spread.metrics).mean()
