@@ -23,7 +23,7 @@ help:  ## show this list
 	@echo
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo
-	@echo 'Start with: make book. The first command creates .venv (1.7 GB, about two minutes).'
+	@echo 'Start with: make book. The first command creates .venv (2.2 GB, about two minutes).'
 
 book: $(INSTALLED)  ## run every chapter and render the book into _build/html (10 minutes at most)
 	@echo '→ chapters'

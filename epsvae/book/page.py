@@ -29,6 +29,8 @@ class NumberTables(SphinxTransform):
                 table = TableFigure("", *figure.children, **figure.attributes)
                 table.source, table.line = figure.source, figure.line
                 figure.replace_self(table)
+                # References look nodes up by id; the id must lead to what is counted.
+                self.document.ids.update(dict.fromkeys(table["ids"], table))
 
 
 def add_plotly(
