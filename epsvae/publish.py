@@ -125,7 +125,26 @@ def compare(new: Release, reference: Release) -> pd.DataFrame:
         new.table("validation")[[*keys, "value"]], on=keys, suffixes=("", "_new"), how="outer"
     )
     both["difference"] = both["value_new"] - both["value"]
-    both["agrees"] = both["value_new"].between(both["low"], both["high"])
+    unknown = both["value"].isna() & both["value_new"].isna()
+    both["agrees"] = both["value_new"].between(both["low"], both["high"]) | unknown
     return both.rename(columns={"value": "reference", "value_new": "new"})[
         [*keys, "reference", "new", "difference", "agrees"]
     ]
+
+
+HEADLINE = ("embedding_r2", "coverage_mae", "distance_correlation_mae", "radial_hierarchy_mae")
+
+
+def summary(compared: pd.DataFrame) -> str:
+    """A comparison in words: the default map on test runs, and every value that does not agree."""
+    default = (compared["row"] == "default") & (compared["split"] == "test")
+    shown = compared[default & compared["measure"].isin(HEADLINE)].drop(columns=["split", "row"])
+    differing = compared[~compared["agrees"]]
+    lines = [
+        "The default map on test runs:",
+        shown.to_string(index=False, float_format="{:.4f}".format),
+        f"{compared['agrees'].sum()} of {len(compared)} values lie in the reference's intervals.",
+    ]
+    if len(differing):
+        lines += ["The others:", differing.to_string(index=False, float_format="{:.4f}".format)]
+    return "\n".join(lines)

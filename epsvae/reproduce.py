@@ -3,6 +3,7 @@
 Every stage skips what is there, so a killed run goes on where it stopped.
 """
 
+import json
 import logging
 import os
 from collections.abc import Callable
@@ -36,6 +37,7 @@ from epsvae.publish import (
     compare,
     publish_checkpoints,
     publish_library,
+    summary,
     write_manifest,
     write_table,
 )
@@ -51,12 +53,15 @@ LEARNED = {
 SEED_ROWS = {"seed metrics-only": False, "seed hybrid": True}
 """Rows of the seed's models, and whether they decode embeddings."""
 ACCESS = {name: access for name, (access, _) in ROWS.items()} | {
-    "seed metrics-only": "weights",
-    "seed hybrid": "weights",
-    "default": "function",
-    "default, key weights": "weights",
+    "seed metrics-only": "key weights",
+    "seed hybrid": "key weights",
+    "default": "all weights",
+    "default, key weights": "key weights",
 }
 """What each row of the table may see of a checkpoint."""
+
+SECONDS = "seconds.json"
+"""What each stage took so far, over all interruptions."""
 
 Rows = dict[str, dict[str, Prediction]]
 Timed = Callable[[str, Callable[[], Any]], Any]
@@ -65,7 +70,8 @@ Timed = Callable[[str, Callable[[], Any]], Any]
 def reproduce_all(artifacts: Path, reference: Path, scale: str = "full", n_jobs: int = 2) -> str:
     """Build everything under `artifacts`; gives the comparison with the reference as text."""
     torch.set_num_threads(n_jobs)
-    seconds: dict[str, float] = {}
+    times = artifacts / SECONDS
+    seconds: dict[str, float] = json.loads(times.read_text()) if times.is_file() else {}
     root, release = artifacts / "library", artifacts / "release"
     recipes = [recipe for runs in catalogue(scale).values() for recipe in runs]
 
@@ -73,8 +79,11 @@ def reproduce_all(artifacts: Path, reference: Path, scale: str = "full", n_jobs:
         log.info("→ %s", stage)
         start = perf_counter()
         result = work()
-        seconds[stage] = round(perf_counter() - start, 1)
-        log.info("  %s: %.1f s", stage, seconds[stage])
+        elapsed = perf_counter() - start
+        seconds[stage] = round(seconds.get(stage, 0.0) + elapsed, 1)
+        with replacing(times) as temporary:
+            temporary.write_text(json.dumps(seconds, indent=1) + "\n")
+        log.info("  %s: %.1f s", stage, elapsed)
         return result
 
     index = timed("libraries", lambda: build_libraries(root, recipes, n_jobs))
@@ -92,7 +101,7 @@ def reproduce_all(artifacts: Path, reference: Path, scale: str = "full", n_jobs:
     write_manifest(release, scale, seconds)
     if not (reference / MANIFEST).is_file():
         return f"{reference}: no release to compare with; the new one is in {release}"
-    return compare(open_release(release), open_release(reference)).to_string(index=False)
+    return summary(compare(open_release(release), open_release(reference)))
 
 
 def _learn(

@@ -50,22 +50,27 @@ def nearest_neighbour(data: MapData) -> Predictor:
 
 
 def extra_trees(data: MapData, seed: int = 0) -> Predictor:
-    """Extremely randomised trees (Geurts et al., 2006) on layer statistics; metrics only.
+    """Extremely randomised trees (Geurts et al., 2006) on layer statistics; metrics only."""
+    known = split_statistics(data.train), data.train.metrics[:]
+    held_out = split_statistics(data.validation), data.validation.metrics[:]
+    forest = best_forest(known, held_out, TREES, seed)
+    return lambda split: Prediction(None, forest.predict(split_statistics(split)))
 
-    The smallest leaf is chosen on validation runs.
-    """
-    features, wanted = split_statistics(data.train), data.train.metrics[:]
-    held_out = split_statistics(data.validation)
+
+def best_forest(
+    train: tuple[Float[np.ndarray, "n features"], Float[np.ndarray, "n targets"]],
+    validation: tuple[Float[np.ndarray, "m features"], Float[np.ndarray, "m targets"]],
+    trees: int,
+    seed: int,
+) -> ExtraTreesRegressor:
+    """The forest whose smallest leaf, of `MIN_LEAVES`, gives the least error on validation rows."""
+    (x, y), (held_out, truth) = train, validation
     forests = [
-        ExtraTreesRegressor(TREES, min_samples_leaf=leaf, random_state=seed, n_jobs=1)
+        ExtraTreesRegressor(trees, min_samples_leaf=leaf, random_state=seed, n_jobs=1).fit(x, y)
         for leaf in MIN_LEAVES
     ]
-    errors = [
-        np.abs(forest.fit(features, wanted).predict(held_out) - data.validation.metrics).mean()
-        for forest in forests
-    ]
-    best = forests[int(np.argmin(errors))]
-    return lambda split: Prediction(None, best.predict(split_statistics(split)))
+    errors = [np.abs(forest.predict(held_out) - truth).mean() for forest in forests]
+    return forests[int(np.argmin(errors))]
 
 
 def ridge_on_weights(data: MapData) -> Predictor:
@@ -76,7 +81,7 @@ def ridge_on_weights(data: MapData) -> Predictor:
     """
     train = data.train
     centre = train.weights[:].mean(0)
-    gram = _products(train, train, centre)
+    gram = inner_products(train, train, centre)
     scale = float(np.trace(gram)) / len(gram)
     eigenvalues, basis = np.linalg.eigh(gram / scale)
     n, shape = len(gram), train.embeddings.shape[1:]
@@ -86,14 +91,14 @@ def ridge_on_weights(data: MapData) -> Predictor:
         "points": data.validation.embeddings[:].reshape(len(data.validation.metrics), -1),
         "metrics": data.validation.metrics[:],
     }
-    kernel = _products(data.validation, train, centre) / scale
+    kernel = inner_products(data.validation, train, centre) / scale
     duals = {
         what: _best_dual(eigenvalues, basis, targets[what], kernel, held_out[what])
         for what in targets
     }
 
     def predict(split: ExtractedSplit) -> Prediction:
-        kernel = _products(split, train, centre) / scale
+        kernel = inner_products(split, train, centre) / scale
         predicted = {what: kernel @ dual + targets[what].mean(0) for what, dual in duals.items()}
         return Prediction(
             predicted["points"].reshape(-1, *shape).astype(np.float32), predicted["metrics"]
@@ -117,7 +122,7 @@ def _best_dual(
     return duals[int(np.argmin(errors))]
 
 
-def _products(
+def inner_products(
     a: ExtractedSplit, b: ExtractedSplit, centre: Float[np.ndarray, "weights"]
 ) -> Float[np.ndarray, "n m"]:
     """Inner products of centred key weights, a few columns at a time, summed in float64."""
@@ -133,6 +138,6 @@ ROWS: dict[str, tuple[str, Callable[[MapData], Predictor]]] = {
     "training mean": ("nothing", training_mean),
     "nearest neighbour": ("statistics", nearest_neighbour),
     "ExtraTrees": ("statistics", extra_trees),
-    "ridge on weights": ("weights", ridge_on_weights),
+    "ridge on weights": ("key weights", ridge_on_weights),
 }
 """Baselines by name: what each may see of a checkpoint, and how it is fitted."""
