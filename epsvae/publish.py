@@ -125,8 +125,8 @@ def compare(new: Release, reference: Release) -> pd.DataFrame:
         new.table("validation")[[*keys, "value"]], on=keys, suffixes=("", "_new"), how="outer"
     )
     both["difference"] = both["value_new"] - both["value"]
-    unknown = both["value"].isna() & both["value_new"].isna()
-    both["agrees"] = both["value_new"].between(both["low"], both["high"]) | unknown
+    same = np.isclose(both["value"], both["value_new"], equal_nan=True)
+    both["agrees"] = both["value_new"].between(both["low"], both["high"]) | same
     return both.rename(columns={"value": "reference", "value_new": "new"})[
         [*keys, "reference", "new", "difference", "agrees"]
     ]

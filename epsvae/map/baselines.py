@@ -1,6 +1,7 @@
 """Rows that the map is held against: simple predictors, each labelled by what it may see."""
 
 from collections.abc import Callable
+from typing import ParamSpec
 
 import numpy as np
 import torch
@@ -14,6 +15,7 @@ from epsvae.map.data import MapData, run_mean, runs_of
 from epsvae.map.prediction import Prediction
 from epsvae.map.statistics import split_statistics
 
+P = ParamSpec("P")
 Predictor = Callable[[ExtractedSplit], Prediction]
 
 MIN_LEAVES = (1, 2, 5)
@@ -21,6 +23,8 @@ TREES = 300
 RIDGES = tuple(10.0**k for k in range(-6, 3))
 CHUNK = 4096
 """Columns of the weight matrices that are in memory at a time."""
+LOWEST, HIGHEST = (0.0, -1.0, -1.0), (1.0, 1.0, 1.0)
+"""Ranges of the metrics, in the order of `METRIC_NAMES`."""
 
 
 def training_mean(data: MapData) -> Predictor:
@@ -134,10 +138,25 @@ def inner_products(
     return total.numpy()
 
 
+def in_range(fit: Callable[P, Predictor]) -> Callable[P, Predictor]:
+    """A fit whose predicted metrics are moved into their ranges: linear rows know of none."""
+
+    def fit_in_range(*args: P.args, **kwargs: P.kwargs) -> Predictor:
+        predict = fit(*args, **kwargs)
+
+        def predict_in_range(split: ExtractedSplit) -> Prediction:
+            found = predict(split)
+            return Prediction(found.embeddings, np.clip(found.metrics, LOWEST, HIGHEST))
+
+        return predict_in_range
+
+    return fit_in_range
+
+
 ROWS: dict[str, tuple[str, Callable[[MapData], Predictor]]] = {
     "training mean": ("nothing", training_mean),
     "nearest neighbour": ("statistics", nearest_neighbour),
     "ExtraTrees": ("statistics", extra_trees),
-    "ridge on weights": ("key weights", ridge_on_weights),
+    "ridge on weights": ("key weights", in_range(ridge_on_weights)),
 }
 """Baselines by name: what each may see of a checkpoint, and how it is fitted."""

@@ -64,7 +64,9 @@ def fit_curve(
     """
     (codes, rest), (held_codes, held_rest) = train, validation
     curve.centres.copy_(codes)
-    curve.basis.copy_(torch.linalg.svd(rest, full_matrices=False).Vh[: len(curve.basis)])
+    directions = torch.linalg.svd(rest, full_matrices=False).Vh[: len(curve.basis)]
+    curve.basis.zero_()
+    curve.basis[: len(directions)] = directions
     scale = codes.square().sum(1).mean().sqrt()
     targets, held_targets = rest @ curve.basis.T, held_rest @ curve.basis.T
     best = held_targets.square().sum().item()

@@ -3,7 +3,8 @@
 Runs, not checkpoints, are resampled: checkpoints of one run are anything but independent.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 
 import numpy as np
 import pandas as pd
@@ -50,7 +51,8 @@ def validation_table(
 def summarise(scores: Scores) -> dict[str, tuple[float, float, float]]:
     """(value, low, high) of every measure."""
     return {
-        name: _with_interval(measure, scores.runs) for name, measure in measures(scores).items()
+        name: interval(*resampled([measure], scores.runs))
+        for name, measure in measures(scores).items()
     }
 
 
@@ -99,26 +101,82 @@ def _tau_within(
     return result
 
 
-def _with_interval(measure: Measure, runs: np.ndarray) -> tuple[float, float, float]:
-    value = float(measure(np.ones((1, len(runs))))[0])
-    replicates = bootstrap_weights(runs)
-    if replicates is None or np.isnan(value):
-        return value, float("nan"), float("nan")
-    low, high = np.nanquantile(measure(replicates), [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return value, float(low), float(high)
+def tau_across(
+    predicted: Float[np.ndarray, "n"], true: Float[np.ndarray, "n"], runs: np.ndarray
+) -> Measure:
+    """Kendall's tau-b across runs: are the runs' means in the right order?
+
+    One mean a run, so that order within a run counts nothing. Exact for resampled runs: a run drawn
+    twice ties with itself on both sides, and such pairs count in no denominator. NaN where one side
+    ties throughout.
+    """
+    firsts, codes, sizes = _grouped(runs)
+    a, b = (
+        np.sign(np.subtract.outer(means, means))
+        for means in (np.bincount(codes, values) / sizes for values in (predicted, true))
+    )
+
+    def measure(weights: Weights) -> Float[np.ndarray, "replicates"]:
+        counts = weights[:, firsts]
+        agreeing, untied_a, untied_b = (
+            ((counts @ pairs) * counts).sum(1) for pairs in (a * b, np.abs(a), np.abs(b))
+        )
+        with np.errstate(invalid="ignore"):
+            return agreeing / np.sqrt(untied_a * untied_b)
+
+    return measure
+
+
+def _grouped(
+    runs: np.ndarray,
+) -> tuple[Int[np.ndarray, "runs"], Int[np.ndarray, "n"], Int[np.ndarray, "runs"]]:
+    """First checkpoint of each run, run of each checkpoint, checkpoints of each run."""
+    _, firsts, codes, sizes = np.unique(
+        runs, return_index=True, return_inverse=True, return_counts=True
+    )
+    return firsts, codes, sizes
 
 
 def bootstrap_weights(runs: np.ndarray) -> Weights | None:
     """How often each checkpoint counts in each resampling of the runs; None for a single run."""
-    names, codes = np.unique(runs, return_inverse=True)
-    if len(names) < 2:
-        return None
+    firsts, codes, _ = _grouped(runs)
+    return _drawn(len(firsts))[:, codes] if len(firsts) > 1 else None
+
+
+@cache
+def _drawn(n_runs: int) -> Float[np.ndarray, "replicates runs"]:
+    """How often each run is drawn in each resampling."""
     rng = np.random.default_rng(BOOTSTRAP_SEED)
-    drawn: Int[np.ndarray, "replicates runs"] = rng.integers(
-        len(names), size=(REPLICATES, len(names))
-    )
-    counts = np.stack([np.bincount(draw, minlength=len(names)) for draw in drawn])
-    return counts[:, codes].astype(float)
+    drawn: Int[np.ndarray, "replicates runs"] = rng.integers(n_runs, size=(REPLICATES, n_runs))
+    return np.stack([np.bincount(draw, minlength=n_runs) for draw in drawn]).astype(float)
+
+
+def resampled(
+    seeds: Sequence[Measure], runs: np.ndarray, stream: int = 0
+) -> tuple[float, Float[np.ndarray, "replicates"] | None]:
+    """A measure's mean over training seeds, and its resamplings over runs and seeds.
+
+    `seeds` holds the same measure of each training; a single one has no seed to resample. `stream`
+    draws the seeds: rows that were trained apart get their own. None for a single run.
+    """
+    value = float(np.mean([measure(np.ones((1, len(runs))))[0] for measure in seeds]))
+    weights = bootstrap_weights(runs)
+    if weights is None:
+        return value, None
+    found = np.stack([measure(weights) for measure in seeds])
+    rng = np.random.default_rng([BOOTSTRAP_SEED, stream])
+    drawn = rng.integers(len(seeds), size=(len(seeds), REPLICATES))
+    return value, np.take_along_axis(found, drawn, axis=0).mean(0)
+
+
+def interval(
+    value: float, replicates: Float[np.ndarray, "replicates"] | None
+) -> tuple[float, float, float]:
+    """(value, low, high): the percentile interval; NaN where there is none."""
+    if replicates is None or np.isnan(value):
+        return value, float("nan"), float("nan")
+    low, high = np.nanquantile(replicates, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return value, float(low), float(high)
 
 
 def paired_difference(a: Scores, b: Scores, measure: str) -> tuple[float, float, float]:
@@ -128,4 +186,4 @@ def paired_difference(a: Scores, b: Scores, measure: str) -> tuple[float, float,
     that one of them does not have.
     """
     first, second = measures(a)[measure], measures(b)[measure]
-    return _with_interval(lambda weights: first(weights) - second(weights), a.runs)
+    return interval(*resampled([lambda weights: first(weights) - second(weights)], a.runs))

@@ -1,12 +1,14 @@
 """Maps on disk: one file holds the kind, the configuration and the parameters."""
 
 from dataclasses import asdict
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from epsvae.errors import CheckpointError
+from epsvae.library.architecture import few
 from epsvae.library.atomic import replacing
 from epsvae.library.published import read_torch
 from epsvae.library.runs import architecture_from_json
@@ -18,17 +20,24 @@ AnyMap = EpsilonVAE | SeedVAE
 
 
 def save_map(model: AnyMap, path: Path | str) -> None:
-    """Write a map, at once; `load_epsilon_vae` reads it back."""
+    """Write a map, at once; `load_epsilon_vae` reads it back.
+
+    Raises CheckpointError if it cannot be written (full disk, no permission); nothing is left then.
+    """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     contents = {
         "format": FORMAT,
         "kind": type(model).__name__,
         "config": asdict(model.config),
         "state": model.state_dict(),
     }
-    with replacing(path) as temporary:
-        torch.save(contents, temporary)
+    buffer = BytesIO()  # on a full disk torch.save itself would not say so
+    torch.save(contents, buffer)
+    try:
+        with replacing(path) as temporary:
+            temporary.write_bytes(buffer.getvalue())
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be written: {error}") from error
 
 
 def load_epsilon_vae(path: Path | str) -> AnyMap:
@@ -45,18 +54,24 @@ def load_epsilon_vae(path: Path | str) -> AnyMap:
         raise CheckpointError(f"{path}: {error}") from error
     if not isinstance(contents, dict) or contents.get("format") != FORMAT:
         raise CheckpointError(f"{path}: expected a map of format {FORMAT}, found another file")
-    model = _build(contents["kind"], contents["config"], path)
+    if missing := [name for name in ("kind", "config", "state") if name not in contents]:
+        raise CheckpointError(f"{path}: expected a whole map, missing {few(missing)}")
+    kind = contents["kind"]
+    if kind not in ("EpsilonVAE", "SeedVAE"):
+        raise CheckpointError(f"{path}: expected an EpsilonVAE or a SeedVAE, found {kind!r:.80}")
     try:
+        model = _build(kind, contents["config"])
         model.load_state_dict(contents["state"])
-    except RuntimeError as error:
-        raise CheckpointError(f"{path}: expected a whole {contents['kind']}, {error}") from error
+    except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise CheckpointError(f"{path}: expected a whole {kind}, found {reason:.300}") from error
+    if bad := [name for name, value in model.state_dict().items() if value.isnan().any()]:
+        raise CheckpointError(f"{path}: expected numbers, found NaN in {few(bad)}")
     return model.eval().requires_grad_(False)
 
 
-def _build(kind: str, config: dict[str, Any], path: Path) -> AnyMap:
+def _build(kind: str, config: dict[str, Any]) -> AnyMap:
     if kind == "EpsilonVAE":
         architecture = architecture_from_json(config["architecture"])
         return EpsilonVAE(MapConfig(**(config | {"architecture": architecture})))
-    if kind == "SeedVAE":
-        return SeedVAE(SeedConfig(**config))
-    raise CheckpointError(f"{path}: expected an EpsilonVAE or a SeedVAE, found {kind!r}")
+    return SeedVAE(SeedConfig(**config))

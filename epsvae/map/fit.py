@@ -18,6 +18,8 @@ from epsvae.map.sweep import Readings
 
 BATCH = 64
 SMALLEST_VARIANCE = 1e-6
+SMALLEST_SPREAD = 1e-5
+"""A metric that varies less is constant: coverage in a library of frozen runs."""
 TINY = 1e-12
 
 
@@ -30,7 +32,8 @@ def fit_map(data: MapData, config: MapConfig | None = None) -> EpsilonVAE:
     fit_decoder(model.decoder, embeddings_of(data.train))
     linked = _links(metrics_of(data.train), model)
     model.shift.copy_(linked.mean(0))
-    model.scale.copy_(linked.std(0))
+    spread = linked.std(0)
+    model.scale.copy_(torch.where(spread > SMALLEST_SPREAD, spread, 1.0))
     train, validation = read_split(model, data.train), read_split(model, data.validation)
     model.frame.fit(train.points)
     codes = [
@@ -44,7 +47,8 @@ def fit_map(data: MapData, config: MapConfig | None = None) -> EpsilonVAE:
         fit_ridge(reader, known, held_out)
     error = model.latent(validation) - true_codes(model, data.validation)
     model.logvar.copy_(error.square().mean(0).clamp_min(SMALLEST_VARIANCE).log())
-    model.prior_std.copy_(true_codes(model, data.train).square().mean(0).sqrt())
+    variance = true_codes(model, data.train).square().mean(0)
+    model.prior_std.copy_(variance.clamp_min(SMALLEST_VARIANCE).sqrt())
     return model
 
 
@@ -52,7 +56,8 @@ def fit_decoder(decoder: nn.Linear, embeddings: Float[Tensor, "n anchors dim"]) 
     """Set the linear decoder to the mean and the leading principal components.
 
     One scale for all: distances between codes are distances between embeddings, and the training
-    checkpoints' codes have variance 1 on average.
+    checkpoints' codes have variance 1 on average. With fewer checkpoints than codes, the codes that
+    are left over decode to nothing.
     """
     points = embeddings.flatten(1).double()
     mean = points.mean(0)
@@ -61,7 +66,10 @@ def fit_decoder(decoder: nn.Linear, embeddings: Float[Tensor, "n anchors dim"]) 
     leading = basis[:, -decoder.in_features :].flip(1)
     spread = eigenvalues[-decoder.in_features :].flip(0).clamp_min(TINY).sqrt()
     components = (points - mean).T @ leading / spread
-    decoder.weight.copy_(components * spread.square().mean().sqrt() / len(points) ** 0.5)
+    decoder.weight.zero_()
+    decoder.weight[:, : len(spread)] = (
+        components * spread.square().mean().sqrt() / len(points) ** 0.5
+    )
     decoder.bias.copy_(mean)
 
 
@@ -69,7 +77,7 @@ def principal_codes(
     decoder: nn.Linear, embeddings: Float[Tensor, "n anchors dim"]
 ) -> Float[Tensor, "n codes"]:
     """Coordinates whose decoding is closest to given embeddings (least squares)."""
-    basis = decoder.weight / decoder.weight.square().sum(0)
+    basis = decoder.weight / decoder.weight.square().sum(0).clamp_min(TINY)
     return (embeddings.flatten(1) - decoder.bias) @ basis
 
 

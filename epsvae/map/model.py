@@ -28,6 +28,8 @@ MARGIN = 2e-3
 """How close to its bounds a metric is told apart: its link is finite beyond."""
 MAX_NORM = 0.999
 """Decoded embeddings stay inside the ball of this radius."""
+CHECKPOINTS_AT_ONCE = 256
+"""Checkpoints of a batch that are encoded at a time: 100 MB of weights."""
 
 
 @dataclass(frozen=True)
@@ -152,7 +154,8 @@ class EpsilonVAE(nn.Module):
     ) -> tuple[Float[Tensor, "*batch latent"], Float[Tensor, "*batch latent"]]:
         """Mean and log-variance of q(z | weights)."""
         batch = weights.reshape(-1, weights.shape[-1])
-        mu = self.latent(self.read(batch)).view(*weights.shape[:-1], -1)
+        parts = [self.latent(self.read(part)) for part in batch.split(CHECKPOINTS_AT_ONCE)]
+        mu = torch.cat(parts).view(*weights.shape[:-1], -1)
         return mu, self.logvar.expand_as(mu)
 
     def latent(self, readings: Readings) -> Float[Tensor, "n latent"]:

@@ -13,6 +13,7 @@ from epsvae.library.files import Checkpoint, load_checkpoint
 from epsvae.library.layout import extract_key_weights
 from epsvae.map.files import AnyMap
 from epsvae.map.model import EpsilonVAE
+from epsvae.map.seed import SeedVAE
 from epsvae.ternary import METRIC_NAMES, Metrics
 
 
@@ -35,7 +36,13 @@ def predict_checkpoint(model: AnyMap, checkpoint: Checkpoint) -> Metrics:
             f"{checkpoint.path}: expected {expected}, found {checkpoint.architecture}"
         )
     layout: Literal["all", "key"] = "all" if isinstance(model, EpsilonVAE) else "key"
-    z = model.encode(extract_key_weights(checkpoint, layout))
+    weights = extract_key_weights(checkpoint, layout)
+    if isinstance(model, SeedVAE) and len(weights) != model.config.n_weights:
+        raise CheckpointError(
+            f"{checkpoint.path}: expected {model.config.n_weights} key weights, "
+            f"found {len(weights)}"
+        )
+    z = model.encode(weights)
     return Metrics(*model.predict_metrics(z).tolist())
 
 

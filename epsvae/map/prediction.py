@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -25,6 +25,7 @@ class Prediction:
     """In the order of `METRIC_NAMES`."""
 
 
+@runtime_checkable
 class CheckpointMap(Protocol):
     """What every trained map offers. One vector or a batch; the output has the matching rank."""
 

@@ -123,7 +123,15 @@ class SeedVAE(nn.Module):
     def posterior(
         self, weights: Float[Tensor, "*batch weights"]
     ) -> tuple[Float[Tensor, "*batch latent"], Float[Tensor, "*batch latent"]]:
-        """(mu, logvar) of z given the key weights."""
+        """(mu, logvar) of z given the key weights.
+
+        Raises EpsvaeError for another number of them.
+        """
+        if weights.shape[-1] != self.config.n_weights:
+            raise EpsvaeError(
+                f"weights: expected {self.config.n_weights} key weights a checkpoint, "
+                f"found {weights.shape[-1]}"
+            )
         return self.encoder(weights)
 
     def encode(

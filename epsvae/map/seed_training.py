@@ -157,11 +157,17 @@ class _Training:
             yield key_weights(split, rows), embeddings_of(split, rows), metrics_of(split, rows)
 
     def save(self, path: Path) -> None:
-        """Write everything that the next epoch depends on, at once."""
+        """Write everything that the next epoch depends on, at once.
+
+        Raises EpsvaeError if it cannot be written; what was there stays.
+        """
         contents = {name: getattr(self, name) for name in _PLAIN}
         contents |= {name: getattr(self, name).state_dict() for name in _STATEFUL}
-        with replacing(path) as temporary:
-            torch.save(contents | {"rng": torch.get_rng_state()}, temporary)
+        try:
+            with replacing(path) as temporary:
+                torch.save(contents | {"rng": torch.get_rng_state()}, temporary)
+        except (OSError, RuntimeError) as error:  # the latter is torch's for a full disk
+            raise EpsvaeError(f"{path}: cannot be written (full disk?): {error}") from error
 
     def _resume(self, path: Path) -> None:
         contents: dict[str, Any] = torch.load(path, weights_only=True, mmap=True)

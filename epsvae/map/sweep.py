@@ -6,6 +6,7 @@ when hidden units are permuted or ReLU units rescaled, and works for any widths 
 closest published relative is ProbeGen (Kahana et al., 2024), whose probes are generated.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -26,6 +27,8 @@ from epsvae.ternary.network import TRIT_VALUES, State
 
 TINY = 1e-3
 """Added to a spread that may be zero."""
+PROBES_AT_ONCE, PAIRS_AT_ONCE = 2048, 131_072
+"""Probes, and pairs of them, of all checkpoints together: few enough to stay in a core's caches."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,9 +50,9 @@ class Readings:
 
     def distances(self) -> Float[Tensor, "n pairs"]:
         """Standardised pairwise distances: a linear function of them is a Pearson correlation."""
-        n_probes = self.points.shape[1]
-        i, j = torch.triu_indices(n_probes, n_probes, 1)
-        return standardise(poincare.distance(self.points[:, i], self.points[:, j]))
+        at_once = max(1, PAIRS_AT_ONCE // self.points.shape[1] ** 2)
+        parts = [standardise(pairwise_distances(few)) for few in self.points.split(at_once)]
+        return torch.cat(parts)
 
     def radii(self) -> Float[Tensor, "n probes"]:
         """Standardised radii: a linear function of them is a correlation with the hierarchy."""
@@ -63,7 +66,30 @@ class Readings:
 def standardise(values: Float[Tensor, "n features"]) -> Float[Tensor, "n features"]:
     """Each checkpoint's values shifted and scaled to mean 0 and spread 1."""
     centred = values - values.mean(1, keepdim=True)
-    return centred / (centred.square().mean(1, keepdim=True).sqrt() + TINY)
+    spread = centred.norm(dim=1, keepdim=True) / values.shape[1] ** 0.5
+    return centred / (spread + TINY)
+
+
+def pairwise_distances(points: Float[Tensor, "n probes dim"]) -> Float[Tensor, "n pairs"]:
+    """Poincaré distances of the pairs i < j of each checkpoint's probes, in the order of `pdist`.
+
+    Law: equals `poincare.distance` of the two points, an order of magnitude faster, because no
+    point is copied.
+    """
+    n_probes = points.shape[1]
+    i, j = torch.triu_indices(n_probes, n_probes, 1)
+    gap = torch.stack([F.pdist(probes) for probes in points]).square()
+    room = 1 - points.square().sum(-1)
+    room = room.index_select(1, i) * room.index_select(1, j)
+    u = 2 * gap / room.clamp_min(poincare.EPSILON)
+    return torch.log1p(u + torch.sqrt(u * (u + 2) + poincare.EPSILON**2))
+
+
+def split_state(state: State, blocks: tuple[str, ...], at_once: int) -> Iterator[State]:
+    """The parameters of some blocks of a stack of checkpoints, a few checkpoints at a time."""
+    names = [name for name in state if name.startswith(blocks)]
+    for tensors in zip(*(state[name].split(at_once) for name in names), strict=True):
+        yield dict(zip(names, tensors, strict=True))
 
 
 class Sweep(nn.Module):
@@ -85,13 +111,30 @@ class Sweep(nn.Module):
     def forward(
         self, state: State, architecture: Architecture, max_radius: Float[Tensor, "n"]
     ) -> Readings:
-        """Readings of n stacked checkpoints (tensors of `state` carry a leading n)."""
+        """Readings of n stacked checkpoints (tensors of `state` carry a leading n).
+
+        A few at a time, so that what one layer hands to the next stays in a core's caches.
+        """
+        at_once = max(1, PROBES_AT_ONCE // len(self.probes))
+        if len(max_radius) <= at_once:
+            return Readings(*self._read(state, architecture, max_radius))
+        blocks = ("encoder_A", "decoder_A", architecture.projections[0])
+        chunks = split_state(state, blocks, at_once)
+        parts = [
+            self._read(chunk, architecture, radii)
+            for chunk, radii in zip(chunks, max_radius.split(at_once), strict=True)
+        ]
+        return Readings(torch.cat([p for p, _ in parts]), torch.cat([m for _, m in parts]))
+
+    def _read(
+        self, state: State, architecture: Architecture, max_radius: Float[Tensor, "n"]
+    ) -> tuple[Float[Tensor, "n probes dim"], Float[Tensor, "n probes"]]:
         mu = encode(state, architecture, self.probes)
         points = project(state, architecture, mu, max_radius.view(-1, 1, 1))
-        return Readings(points, self._margins(decode(state, architecture, mu)))
+        return points, self._margins(decode(state, architecture, mu))
 
     def _margins(self, logits: Float[Tensor, "n probes 9 3"]) -> Float[Tensor, "n probes"]:
-        right = F.one_hot(self.wanted.long() + 1, TRIT_VALUES).bool()
-        true = (logits * right).sum(-1)
-        other = logits.masked_fill(right, -torch.inf).amax(-1)
-        return (true - other).amin(-1)
+        right = self.wanted.long().unsqueeze(-1) + 1
+        order = (right + torch.arange(TRIT_VALUES)) % TRIT_VALUES
+        true, *others = logits.gather(-1, order.expand_as(logits)).unbind(-1)
+        return (true - torch.maximum(*others)).amin(-1)

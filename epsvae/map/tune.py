@@ -18,6 +18,8 @@ from epsvae.ternary import poincare
 
 log = logging.getLogger(__name__)
 
+SMALLEST_VARIANCE = 1e-6
+
 
 @dataclass(frozen=True)
 class TuneConfig:
@@ -55,8 +57,9 @@ class Spread:
 
 
 def spread_of(split: ExtractedSplit) -> Spread:
-    """Variances of a split."""
-    return Spread(embeddings_of(split).var(0).mean(), metrics_of(split).var(0))
+    """Variances of a split; that of a constant metric counts as a tiny one."""
+    metrics = metrics_of(split).var(0).clamp_min(SMALLEST_VARIANCE)
+    return Spread(embeddings_of(split).var(0).mean(), metrics)
 
 
 def kl_to_prior(
@@ -104,7 +107,7 @@ def fine_tune(
     closed_form: EpsilonVAE, data: MapData, config: TuneConfig, generator: torch.Generator
 ) -> Tuning:
     """Train a copy of a fitted map with AdamW, a cosine schedule, and an eye on validation runs."""
-    model = copy.deepcopy(closed_form)
+    model = copy.deepcopy(closed_form).requires_grad_()  # a loaded map comes without gradients
     best = copy.deepcopy(closed_form)
     probes = [model.sweep.probes]
     others = [p for name, p in model.named_parameters() if name != "sweep.probes"]

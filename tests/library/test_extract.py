@@ -1,5 +1,6 @@
 """Extraction: arrays that agree with the checkpoints, whole or not there, done once."""
 
+import errno
 import json
 
 import numpy as np
@@ -144,3 +145,27 @@ def test_arrays_of_another_split_are_refused(library, out_dir):
     (out_dir / "test_metrics.npy").write_bytes((out_dir / "train_metrics.npy").read_bytes())
     with pytest.raises(LibraryError, match="expected 2 rows of split 'test'"):
         load_split(out_dir, "test")
+
+
+def test_a_full_disk_leaves_no_half_split(library, out_dir, monkeypatch):
+    """The message names folder and split; with room again, the rest is extracted."""
+    index = read_index(library)
+    extract_library(index, library, out_dir, ("train",))
+    real = extract._arrays
+
+    def fill_up(*args):
+        if "run-4" in args[0]["file"].iloc[-1]:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return real(*args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(extract, "_arrays", fill_up)
+        with pytest.raises(LibraryError) as caught:
+            extract_library(index, library, out_dir)
+    assert str(caught.value) == (
+        f"{out_dir}: cannot write split 'test': [Errno 28] No space left on device"
+    )
+    assert not [path for path in out_dir.iterdir() if path.name.startswith((".", "test"))]
+    assert len(load_split(out_dir, "validation").metrics) == 2
+    extract_library(index, library, out_dir)
+    assert len(load_split(out_dir, "test").metrics) == 2

@@ -6,21 +6,20 @@ from itertools import islice
 import numpy as np
 import torch
 from jaxtyping import Float
-from sklearn.ensemble import ExtraTreesRegressor, HistGradientBoostingRegressor
+from sklearn.ensemble import HistGradientBoostingRegressor
 from torch import nn
 
 from epsvae.library.extracted import ExtractedSplit
+from epsvae.map.baselines import TREES, best_forest
 from epsvae.map.data import MapData
 from epsvae.map.prediction import Prediction
 from epsvae.map.ridge import fit_ridge
 from epsvae.map.rows.row import Predictor
-from epsvae.map.rows.targets import bounded, fit_targets
+from epsvae.map.rows.targets import fit_targets
 from epsvae.ternary import METRIC_NAMES
 
 Features = Callable[[ExtractedSplit], Float[np.ndarray, "n features"]]
 
-MIN_LEAVES = (1, 2, 5)
-TREES = 300
 CODE_TREES = 100
 RATES, MAX_ROUNDS, LEAF, FEATURE_SHARE = (0.03, 0.1), 400, 5, 0.3
 
@@ -46,45 +45,29 @@ def fit_linear(data: MapData, features: Features) -> Predictor:
     def predict(split: ExtractedSplit) -> Prediction:
         x = torch.from_numpy(features(split)).float()
         metrics = torch.cat([reader(x) for reader in readers], dim=1)
-        return Prediction(targets.embeddings(codes(x)), bounded(metrics.numpy()))
+        return Prediction(targets.embeddings(codes(x)), metrics.numpy())
 
     return predict
 
 
 def fit_trees(data: MapData, features: Features, seed: int) -> Predictor:
-    """Extremely randomised trees (Geurts et al., 2006): one forest for metrics, one for codes.
-
-    The smallest leaf of each is chosen on validation runs.
-    """
+    """Extremely randomised trees (Geurts et al., 2006): one forest for metrics, one for codes."""
     targets = fit_targets(data.train)
-    forest = _best_forest(data, features, lambda split: split.metrics[:], TREES, seed)
-    codes = _best_forest(
-        data, features, lambda split: targets.codes(split).numpy(), CODE_TREES, seed
+    x, held_out = features(data.train), features(data.validation)
+    metrics = (x, data.train.metrics[:]), (held_out, data.validation.metrics[:])
+    codes = (
+        (x, targets.codes(data.train).numpy()),
+        (held_out, targets.codes(data.validation).numpy()),
     )
+    forest = best_forest(*metrics, TREES, seed)
+    code_forest = best_forest(*codes, CODE_TREES, seed)
 
     def predict(split: ExtractedSplit) -> Prediction:
         x = features(split)
-        points = targets.embeddings(torch.from_numpy(codes.predict(x)).float())
-        return Prediction(points, forest.predict(x))
+        found = torch.from_numpy(code_forest.predict(x)).float()
+        return Prediction(targets.embeddings(found), forest.predict(x))
 
     return predict
-
-
-def _best_forest(
-    data: MapData,
-    features: Features,
-    wanted: Callable[[ExtractedSplit], np.ndarray],
-    trees: int,
-    seed: int,
-) -> ExtraTreesRegressor:
-    x, held_out = features(data.train), features(data.validation)
-    y, truth = wanted(data.train), wanted(data.validation)
-    forests = [
-        ExtraTreesRegressor(trees, min_samples_leaf=leaf, random_state=seed, n_jobs=1).fit(x, y)
-        for leaf in MIN_LEAVES
-    ]
-    errors = [np.abs(forest.predict(held_out) - truth).mean() for forest in forests]
-    return forests[int(np.argmin(errors))]
 
 
 def fit_boosting(data: MapData, features: Features, seed: int) -> Predictor:
@@ -96,7 +79,7 @@ def fit_boosting(data: MapData, features: Features, seed: int) -> Predictor:
 
     def predict(split: ExtractedSplit) -> Prediction:
         columns = [_after(model, features(split), rounds) for model, rounds in models]
-        return Prediction(None, bounded(np.stack(columns, axis=1)))
+        return Prediction(None, np.stack(columns, axis=1))
 
     return predict
 

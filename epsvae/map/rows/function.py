@@ -21,12 +21,12 @@ from epsvae.ternary import (
 )
 
 
-def full_evaluation(data: MapData, seed: int = 0) -> Predictor:
+def full_evaluation(data: MapData) -> Predictor:
     """All 19,683 operations through every checkpoint: exact, since it is the definition."""
     return lambda split: Prediction(split.embeddings[:], split.metrics[:])
 
 
-def anchors_by_inference(data: MapData, seed: int = 0) -> Predictor:
+def anchors_by_inference(data: MapData) -> Predictor:
     """The anchors through every checkpoint: embeddings are exact, metrics are estimates.
 
     Anchors are a stratified sample of the operations. An anchor stands for as many operations as

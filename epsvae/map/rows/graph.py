@@ -5,8 +5,8 @@ Messages go along the edges in both directions, scaled by functions of the weigh
 of message passing is equivariant to the order of hidden units. Inputs and outputs, which have an
 order, carry learned positions. Small means: edges have no hidden state of their own, so that a
 layer is a few matrix products and one core trains it in minutes. `nfn`, the package of an
-equivariant method (Zhou et al., 2023), was tried and left: 16 channels on every weight of encoder A
-alone cost some ten times as much for a step.
+equivariant method (Zhou et al., 2023), was tried and left: with 16 channels on every weight of
+encoder A alone, a step cost several times as much.
 """
 
 from dataclasses import dataclass
@@ -24,11 +24,12 @@ from epsvae.ternary import N_TRITS, Architecture
 from epsvae.ternary.network import TRIT_VALUES, State
 
 CHANNELS, LAYERS, EDGE_CHANNELS = 24, 4, 2
-TRAINING = Training(epochs=30, lr=3e-3, patience=10)
-DEEPEST = 2
-"""Hidden layers of a chain are told apart up to this many."""
+TRAINING = Training(epochs=36, lr=1e-3)
+DEPTHS = {"encoder": 3, "direction": 1, "radius": 1, "decoder": 2}
+"""Hidden layers of each block that are told apart: as many as the published network has. Deeper
+ones are of the kind of the last."""
 
-Nodes = dict[str, Float[Tensor, "n nodes channels"]]
+Nodes = dict[str, Float[Tensor, "n _ channels"]]
 
 
 @dataclass(frozen=True)
@@ -65,15 +66,13 @@ def _chain(
 ) -> list[Edges]:
     nodes = [first, *(f"{block} {i}" for i in range(len(names) - 1)), last]
     padded = [*(norms or []), *[None] * len(names)]
-    return [
-        Edges(name, padded[i], nodes[i], nodes[i + 1], block) for i, name in enumerate(names)
-    ]
+    return [Edges(name, padded[i], nodes[i], nodes[i + 1], block) for i, name in enumerate(names)]
 
 
 def _kind(node: str) -> str:
-    """Kind of a set of nodes: hidden layers of one chain are alike beyond `DEEPEST`."""
+    """Kind of a set of nodes: of an ordered one its name, of a hidden layer block and depth."""
     block, _, depth = node.partition(" ")
-    return f"{block} {min(int(depth), DEEPEST)}" if depth else block
+    return f"{block} {min(int(depth), DEPTHS[block] - 1)}" if depth else block
 
 
 class MessageLayer(nn.Module):
@@ -81,7 +80,7 @@ class MessageLayer(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        ways = [f"{b} {w}" for b in ("encoder", "direction", "radius", "decoder") for w in "><"]
+        ways = [f"{block} {way}" for block in DEPTHS for way in "><"]
         self.messages = nn.ModuleDict(
             {way: nn.Linear(channels, EDGE_CHANNELS * channels, bias=False) for way in ways}
         )
@@ -99,9 +98,7 @@ class MessageLayer(nn.Module):
         for edge, weight, square in edges:
             forth = self.messages[f"{edge.block} >"](nodes[edge.source]).chunk(2, -1)
             back = self.messages[f"{edge.block} <"](nodes[edge.target]).chunk(2, -1)
-            incoming[edge.target] = (
-                incoming[edge.target] + weight @ forth[0] + square @ forth[1]
-            )
+            incoming[edge.target] = incoming[edge.target] + weight @ forth[0] + square @ forth[1]
             outgoing[edge.source] = (
                 outgoing[edge.source] + weight.mT @ back[0] + square.mT @ back[1]
             )
@@ -118,7 +115,7 @@ class GraphEncoder(nn.Module):
         super().__init__()
         self.ordered = {"input": N_TRITS, "mu": dim, "direction": dim, "radius": 1}
         self.ordered["logits"] = N_TRITS * TRIT_VALUES
-        hidden = [f"{b} {i}" for b in ("encoder", "direction", "radius", "decoder") for i in range(3)]
+        hidden = [f"{block} {depth}" for block, n in DEPTHS.items() for depth in range(n)]
         self.hidden = hidden
         sizes = self.ordered | dict.fromkeys(hidden, 1)
         self.place = nn.ParameterDict(
@@ -159,17 +156,17 @@ class GraphEncoder(nn.Module):
         """Ordered nodes one by one, hidden ones by the mean of their kind (0 for none)."""
         kept = [nodes[kind].flatten(1) for kind in self.ordered]
         for kind in self.hidden:
-            found = [h for name, h in nodes.items() if name not in self.ordered]
-            found = [h for name, h in nodes.items() if " " in name and _kind(name) == kind]
-            empty = torch.zeros_like(nodes["radius"][:, 0])
-            kept.append(torch.cat(found, dim=1).mean(1) if found else empty)
+            found = [h for name, h in nodes.items() if _kind(name) == kind]
+            kept.append(
+                torch.cat(found, 1).mean(1) if found else torch.zeros_like(kept[0][:, :CHANNELS])
+            )
         return torch.cat(kept, dim=1)
 
 
-def neural_graph(data: MapData, seed: int = 0, training: Training = TRAINING) -> Predictor:
+def neural_graph(data: MapData, seed: int, training: Training | None = None) -> Predictor:
     """Train a neural-graph encoder."""
 
     def build(targets: Targets) -> nn.Module:
         return GraphEncoder(targets.n_codes + len(targets.shift), targets.shape[1])
 
-    return train_network(build, data, training, seed)
+    return train_network(build, data, training or TRAINING, seed)

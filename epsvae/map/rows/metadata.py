@@ -31,7 +31,7 @@ def recipe_features(index: pd.DataFrame) -> Float[np.ndarray, "n features"]:
     return np.column_stack([epoch, epoch / index["epochs"].to_numpy("f8"), *regimes, *numbers])
 
 
-def epoch_and_recipe(data: MapData, seed: int = 0) -> Predictor:
+def epoch_and_recipe(data: MapData, seed: int) -> Predictor:
     """Extremely randomised trees on epoch and recipe."""
 
     def features(split: ExtractedSplit) -> Float[np.ndarray, "n features"]:

@@ -18,7 +18,7 @@ from epsvae.ternary.network import TRIT_VALUES, State
 
 N_PROBES = 64
 SEED_DIM, HIDDEN = 32, 32
-TRAINING = Training(epochs=80, lr=2e-3)
+TRAINING = Training(epochs=80, lr=5e-4)
 
 
 class ProbeEncoder(nn.Module):
@@ -40,10 +40,10 @@ class ProbeEncoder(nn.Module):
         return self.head(torch.cat([points.flatten(1), logits.flatten(1)], dim=1))
 
 
-def probe_encoder(data: MapData, seed: int = 0, training: Training = TRAINING) -> Predictor:
+def probe_encoder(data: MapData, seed: int, training: Training | None = None) -> Predictor:
     """Train a probe-only encoder."""
 
     def build(targets: Targets) -> nn.Module:
         return ProbeEncoder(targets.n_codes + len(targets.shift), targets.shape[1])
 
-    return train_network(build, data, training, seed)
+    return train_network(build, data, training or TRAINING, seed)

@@ -13,11 +13,11 @@ from scipy.optimize import linear_sum_assignment
 
 from epsvae.library.extracted import ExtractedSplit
 from epsvae.library.layout import key_layout
+from epsvae.map.baselines import ridge_on_weights
 from epsvae.map.data import MapData
 from epsvae.map.prediction import Prediction
 from epsvae.map.rows.row import Predictor
 from epsvae.map.rows.symmetry import HiddenLayer, hidden_layers
-from epsvae.map.rows.weights import ridge_on_weights
 from epsvae.ternary import Architecture
 
 SWEEPS = 3
@@ -26,7 +26,7 @@ SWEEPS = 3
 Matrices = dict[str, Float[np.ndarray, "out inp"]]
 
 
-def ridge_on_realigned(data: MapData, seed: int = 0) -> Predictor:
+def ridge_on_realigned(data: MapData, seed: int) -> Predictor:
     """Ridge regression on key weights, re-aligned to a training checkpoint that the seed draws."""
     rng = np.random.default_rng(seed)
     reference = data.train.weights[int(rng.integers(len(data.train.weights)))]
@@ -65,8 +65,9 @@ def match(
 
 def _match_layer(layer: HiddenLayer, matrices: Matrices, wanted: Matrices) -> bool:
     """Reorder the units of one layer; whether any moved."""
-    alike = sum(wanted[name] @ matrices[name].T for name in layer.rows)
-    alike = alike + sum(wanted[name].T @ matrices[name] for name in layer.columns)
+    pairs = [(wanted[name], matrices[name]) for name in layer.rows]
+    pairs += [(wanted[name].T, matrices[name].T) for name in layer.columns]
+    alike = np.sum([a @ b.T for a, b in pairs], axis=0)
     order = linear_sum_assignment(alike, maximize=True)[1]
     if (order == np.arange(len(order))).all():
         return False

@@ -4,10 +4,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from epsvae.library.extracted import ExtractedSplit
 from epsvae.library.layout import key_layout
+from epsvae.map.baselines import Predictor as Predictor
 from epsvae.map.data import MapData
-from epsvae.map.prediction import Prediction
 from epsvae.map.statistics import statistic_names
 from epsvae.ternary import Architecture
 
@@ -18,8 +17,6 @@ Reads = Literal["any", "same names", "same"]
 """Which architectures a fitted row can read: any, those with the training library's parameter
 names (other widths), or the training library's alone."""
 
-Predictor = Callable[[ExtractedSplit], Prediction]
-
 
 @dataclass(frozen=True)
 class Row:
@@ -29,8 +26,6 @@ class Row:
     fit: Callable[[MapData, int], Predictor]
     trained: bool = False
     """Whether the seed matters: such a row is fitted with several."""
-    slow: bool = False
-    """Whether a fit takes minutes: such a row belongs to the study, not to `make reproduce`."""
     reads: Reads = "same"
 
     def can_read(self, architecture: Architecture, trained_on: Architecture) -> bool:
@@ -39,5 +34,15 @@ class Row:
             return True
         if self.reads == "same":
             return architecture == trained_on
-        names = [statistic_names(key_layout(a)) for a in (architecture, trained_on)]
-        return names[0] == names[1]
+        return same_names(architecture, trained_on)
+
+
+def same_names(a: Architecture, b: Architecture) -> bool:
+    """Whether the key weights of two architectures have the same layer statistics, by name."""
+    first, second = (statistic_names(key_layout(architecture)) for architecture in (a, b))
+    return first == second
+
+
+def without_seed(fit: Callable[[MapData], Predictor]) -> Callable[[MapData, int], Predictor]:
+    """A fit that nothing random decides, in the form that every row has."""
+    return lambda data, seed: fit(data)

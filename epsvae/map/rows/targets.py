@@ -15,8 +15,6 @@ from epsvae.map.prediction import Prediction
 
 N_CODES = 61
 """As many as the default map has for the anchors."""
-LOWEST, HIGHEST = (0.0, -1.0, -1.0), (1.0, 1.0, 1.0)
-"""Ranges of the metrics, in the order of `METRIC_NAMES`."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,8 +74,3 @@ def link(metrics: Float[Tensor, "n 3"]) -> Float[Tensor, "n 3"]:
 def unlink(linked: Float[Tensor, "n 3"]) -> Float[Tensor, "n 3"]:
     """The inverse of `link`."""
     return torch.cat([linked[:, :1].sigmoid(), linked[:, 1:].tanh()], dim=1)
-
-
-def bounded(metrics: Float[np.ndarray, "n 3"]) -> Float[np.ndarray, "n 3"]:
-    """Metrics moved into their ranges: what a linear row predicts may lie outside."""
-    return np.clip(metrics, LOWEST, HIGHEST)

@@ -1,9 +1,6 @@
-"""Benchmarks that a reader can re-run: each against a named baseline, in one run."""
+"""The factory's benchmarks: the full evaluation, and the stacked loop beside the plain one."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from statistics import median
-from time import perf_counter
 
 import numpy as np
 import pandas as pd
@@ -11,6 +8,7 @@ import torch
 from joblib import Parallel, delayed
 from torch import Tensor
 
+from epsvae.bench.timing import Timing, time_calls
 from epsvae.library.factory import RunLoss, initial_state, train_base
 from epsvae.library.recipes import BATCH_SIZE, BaseRecipe, Recipe, Regime, draw_recipe
 from epsvae.library.stack import RunOptimiser, Stack
@@ -30,26 +28,6 @@ STEPS = 30
 REGIMES: tuple[Regime, ...] = ("frozen", "progressive", "unfrozen")
 
 
-@dataclass(frozen=True)
-class Timing:
-    """Milliseconds of one call: the median and the extremes over several."""
-
-    median: float
-    low: float
-    high: float
-
-
-def time_calls(call: Callable[[], object], repeats: int = 15) -> Timing:
-    """Time a call after one that does not count."""
-    call()
-    seconds = []
-    for _ in range(repeats):
-        start = perf_counter()
-        call()
-        seconds.append(1e3 * (perf_counter() - start))
-    return Timing(median(seconds), min(seconds), max(seconds))
-
-
 def benchmark(n_jobs: int = 2) -> pd.DataFrame:
     """All benchmarks; columns what, milliseconds, low, high, note."""
     torch.set_num_threads(1)
@@ -57,7 +35,7 @@ def benchmark(n_jobs: int = 2) -> pd.DataFrame:
     rows = [("full evaluation of a checkpoint", _evaluation(base), "one core")]
     for regime in REGIMES:
         plain = time_calls(_plain_loop(regime, base), repeats=3)
-        rows.append((f"{regime}: plain loop, a run-step", _per(plain, STEPS), "one core"))
+        rows.append((f"{regime}: plain loop, a run-step", plain.per(STEPS), "one core"))
         stacked = _stacked(regime, base)
         rows.append((f"{regime}: stacked, a run-step", stacked, "one core"))
         both = _side_by_side(regime, base, n_jobs)
@@ -66,10 +44,6 @@ def benchmark(n_jobs: int = 2) -> pd.DataFrame:
         [(what, t.median, t.low, t.high, note) for what, t, note in rows],
         columns=["what", "milliseconds", "low", "high", "note"],
     )
-
-
-def _per(timing: Timing, n: int) -> Timing:
-    return Timing(timing.median / n, timing.low / n, timing.high / n)
 
 
 def _evaluation(base: dict[str, Tensor]) -> Timing:
@@ -98,7 +72,7 @@ def _stacked(regime: Regime, base: dict[str, Tensor]) -> Timing:
         stack.backward(loss(stack.layers).sum())
         optimiser.step(recipes[0].steps)
 
-    return _per(time_calls(step, repeats=STEPS), STACK_SIZE)
+    return time_calls(step, repeats=STEPS).per(STACK_SIZE)
 
 
 def _side_by_side(regime: Regime, base: dict[str, Tensor], n_jobs: int) -> Timing:
@@ -106,7 +80,7 @@ def _side_by_side(regime: Regime, base: dict[str, Tensor], n_jobs: int) -> Timin
     jobs = (delayed(_stacked_alone)(regime, base) for _ in range(n_jobs))
     timings: Sequence[Timing] = Parallel(n_jobs=n_jobs)(jobs)
     slowest = max(timings, key=lambda timing: timing.median)
-    return _per(slowest, n_jobs)
+    return slowest.per(n_jobs)
 
 
 def _stacked_alone(regime: Regime, base: dict[str, Tensor]) -> Timing:

@@ -1,26 +1,28 @@
-"""The benchmarks run and say what they timed; their figures decide nothing here."""
+"""The factory's benchmarks run and say what they timed; their figures decide nothing here."""
 
 import pytest
 
-from epsvae import bench
+from epsvae.bench import benchmark, factory, time_calls
 from epsvae.library.factory import train_base
 from epsvae.library.recipes import BaseRecipe
 
 
 def test_a_timing_is_ordered_and_counts_every_repeat() -> None:
     calls: list[int] = []
-    timing = bench.time_calls(lambda: calls.append(1), repeats=5)
+    timing = time_calls(lambda: calls.append(1), repeats=5)
     assert len(calls) == 6
     assert 0 <= timing.low <= timing.median <= timing.high
 
 
 def test_every_regime_is_timed_beside_the_plain_loop(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bench, "STEPS", 1)
-    monkeypatch.setattr(bench, "STACK_SIZE", 2)
-    monkeypatch.setattr(bench, "train_base", lambda _: train_base(BaseRecipe(target_coverage=0.0)))
-    table = bench.benchmark(n_jobs=1)
+    monkeypatch.setattr(factory, "STEPS", 1)
+    monkeypatch.setattr(factory, "STACK_SIZE", 2)
+    monkeypatch.setattr(
+        factory, "train_base", lambda _: train_base(BaseRecipe(target_coverage=0.0))
+    )
+    table = benchmark(n_jobs=1)
     assert list(table.columns) == ["what", "milliseconds", "low", "high", "note"]
-    for regime in bench.REGIMES:
+    for regime in factory.REGIMES:
         assert table["what"].str.startswith(f"{regime}: plain loop").sum() == 1
         assert table["what"].str.startswith(f"{regime}: stacked").sum() == 2
     assert (table[["milliseconds", "low", "high"]] > 0).all(axis=None)

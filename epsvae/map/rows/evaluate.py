@@ -1,0 +1,185 @@
+"""The full protocol on one library: every row, every training seed, every regime; resumable."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float
+
+from epsvae.library.extracted import ExtractedSplit
+from epsvae.library.index import INDEX, read_index
+from epsvae.map.data import MapData, load_map_data, run_mean, runs_of
+from epsvae.map.rows import ROWS
+from epsvae.map.rows.cells import Parts, fill_cell, read_prediction, read_seconds
+from epsvae.map.rows.foreign import FOREIGN, SPLIT, foreign_splits, score_foreign
+from epsvae.map.rows.later import LATER, later_in_the_run
+from epsvae.map.rows.own import SEED_ROWS, Place, own_rows
+from epsvae.map.rows.row import same_names
+from epsvae.map.rows.table import OPEN, PAIRED_COLUMNS, paired_table, study_table
+from epsvae.map.scores import Scores
+
+log = logging.getLogger(__name__)
+
+ARRAYS = {"aligned": "epsilon_vae_hybrid", "unaligned": "epsilon_vae_unaligned"}
+"""Folder of the extracted arrays of each library that rows are fitted on."""
+SEEDS = (0, 1, 2)
+HELD_OUT = ("validation", "test")
+OTHER_WIDTHS = "architectures, other widths"
+"""Those of the other architectures whose parameters have the published names."""
+
+Cells = Mapping[str, Mapping[int, Path]]
+"""The file of every row and training seed."""
+
+
+@dataclass(frozen=True, eq=False)
+class StudyTables:
+    """The full protocol of one library."""
+
+    validation: pd.DataFrame
+    """Columns `STUDY_COLUMNS`. Rows on foreign libraries carry the name of the library that they
+    were fitted on: ``default (aligned)``."""
+    paired: pd.DataFrame
+    """Columns `PAIRED_COLUMNS`: differences to the default map."""
+    costs: pd.DataFrame
+    """Columns regime, row, access, seed, fit_seconds, predict_seconds (a checkpoint), on one core.
+    A training that is kept on disk has no fit_seconds here; the full evaluation, whose values are
+    known, is left out."""
+
+
+def evaluate_rows(
+    artifacts: Path,
+    library: str,
+    cache: Path,
+    seeds: Sequence[int] = SEEDS,
+    names: Sequence[str] | None = None,
+    later: bool = False,
+) -> StudyTables:
+    """Fit the rows that are missing in `cache`, then build the tables of one library.
+
+    `library` is ``aligned`` or ``unaligned``; its arrays must be extracted under `artifacts`. With
+    ``later=True`` the task is forecasting within runs instead, and foreign libraries are left out.
+    `names` restricts the rows. A killed call goes on where it stopped and loses at most one fit.
+    Files are kept as long as the checkpoints are the same: remove the cache when code changed.
+    Training seed 0 of the default map and of the seed's models is the one that `make reproduce`
+    trained.
+    """
+    regime = f"{library}, {LATER}" if later else library
+    data = load_map_data(artifacts / ARRAYS[library])
+    data = later_in_the_run(data) if later else data
+    folder = cache / regime.replace(", ", "-").replace(" ", "-")
+    known = ROWS | own_rows(_place(artifacts, library, folder, later))
+    rows = {name: known[name] for name in names or known}
+    parts = _parts(data, artifacts / "library", later)
+    cells = {
+        name: {
+            seed: folder / f"{name}-{seed}.npz" for seed in (seeds if row.trained else seeds[:1])
+        }
+        for name, row in rows.items()
+    }
+    for name, row in rows.items():
+        for seed, path in cells[name].items():
+            log.info("%s: %s, seed %d", regime, name, seed)
+            fill_cell(path, row, data, seed, parts)
+            if name in SEED_ROWS:  # 0.8 GB that nothing needs any more
+                _kept(folder, name, seed).unlink(missing_ok=True)
+    access = {name: row.access for name, row in rows.items()}
+    mean = run_mean(data.train.embeddings[:], runs_of(data.train)).astype(np.float32)
+    tables = [
+        _part_tables(_scored(cells, part, splits, mean), access, part, regime, library)
+        for part, splits in parts.items()
+    ]
+    validation, paired = (
+        pd.concat(frames, ignore_index=True) for frames in zip(*tables, strict=True)
+    )
+    return StudyTables(validation, paired, _costs(cells, access, regime))
+
+
+def _place(artifacts: Path, library: str, folder: Path, later: bool) -> Place:
+    """Seed 0 is what `make reproduce` trains; the others are kept in the cache."""
+    reproduced = {
+        "default": artifacts / f"{ARRAYS[library]}_models" / "best.pt",
+        "seed hybrid": artifacts / "training" / f"{library}-seed-hybrid.pt",
+        "seed metrics-only": artifacts / "training" / f"{library}-seed-metrics.pt",
+    }
+
+    def place(name: str, seed: int) -> Path:
+        return _kept(folder, name, seed) if seed or later else reproduced[name]
+
+    return place
+
+
+def _kept(folder: Path, name: str, seed: int) -> Path:
+    return folder / f"{name}-{seed}" / "best.pt"
+
+
+def _parts(data: MapData, root: Path, later: bool) -> Parts:
+    """What every row is asked to predict."""
+    parts = {name: [data.split(name)] for name in HELD_OUT}
+    if later or not (root / INDEX).is_file():
+        return parts
+    index = read_index(root)
+    for library in FOREIGN:
+        if (index["library"] == library).any():
+            parts[library] = foreign_splits(index, root, library)
+    others = parts.get("architectures", [])
+    trained_on = data.train.architecture
+    if alike := [split for split in others if same_names(split.architecture, trained_on)]:
+        parts[OTHER_WIDTHS] = alike
+    return parts
+
+
+def _scored(
+    cells: Cells,
+    part: str,
+    splits: Sequence[ExtractedSplit],
+    mean: Float[np.ndarray, "anchors dim"],
+) -> dict[str, list[Scores]]:
+    """Scores of the rows that can read a part, by training seed."""
+    scored: dict[str, list[Scores]] = {}
+    for name, paths in cells.items():
+        for path in paths.values():
+            prediction = read_prediction(path, part)
+            if prediction is not None:
+                scored.setdefault(name, []).append(score_foreign(prediction, splits, mean))
+    return scored
+
+
+def _part_tables(
+    scored: Mapping[str, Sequence[Scores]],
+    access: Mapping[str, str],
+    part: str,
+    regime: str,
+    library: str,
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The study table and the paired table of one part."""
+    keys = (regime, part) if part in HELD_OUT else (part, SPLIT)
+    table = study_table(scored, access, *keys)
+    paired = pd.DataFrame(columns=list(PAIRED_COLUMNS))
+    if "default" in scored:
+        paired = paired_table(scored, access, *keys)
+    if part in HELD_OUT:
+        return table, paired
+    return _named(table, library), _named(paired, library)
+
+
+def _named(frame: pd.DataFrame, library: str) -> pd.DataFrame:
+    """Rows carry the name of the library that they were fitted on."""
+    columns = [name for name in ("row", "reference", "better") if name in frame]
+    named = frame[columns].where(frame[columns] == OPEN, frame[columns] + f" ({library})")
+    return frame.assign(**{name: named[name] for name in columns})
+
+
+def _costs(cells: Cells, access: Mapping[str, str], regime: str) -> pd.DataFrame:
+    columns = ["regime", "row", "access", "seed", "fit_seconds", "predict_seconds"]
+    lines = [
+        (regime, name, access[name], seed, *read_seconds(path))
+        for name, paths in cells.items()
+        for seed, path in paths.items()
+        if name != "full evaluation"
+    ]
+    costs = pd.DataFrame(lines, columns=columns)
+    costs["fit_seconds"] = costs["fit_seconds"].where(costs["row"].isin(list(ROWS)))
+    return costs

@@ -1,0 +1,262 @@
+"""``epsvae``: what a user types, what a user reads, and one line where something is wrong."""
+
+import errno
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import torch
+import typer
+from typer.testing import CliRunner
+
+from epsvae.cli import app, main
+from epsvae.library import catalogue
+from epsvae.library.extracted import load_split
+from epsvae.library.index import read_index
+from epsvae.library.recipes import BaseRecipe, Recipe
+from epsvae.ternary import METRIC_NAMES, Architecture
+
+ROOT = Path(__file__).resolve().parents[1]
+MAP = ROOT / "data" / "reference" / "aligned" / "map.pt"
+CHECKPOINTS = sorted((ROOT / "data" / "reference" / "checkpoints").glob("*/*.safetensors"))
+SMALL = Architecture(encoder_widths=(12, 8), latent_dim=4, decoder_widths=(6,), projection_hidden=8)
+
+Answer = tuple[int, str, str]
+Run = Callable[..., Answer]
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Return a function that runs a command as a shell would: (exit code, stdout, stderr)."""
+
+    def invoke(*arguments: str | Path) -> Answer:
+        monkeypatch.setattr(sys, "argv", ["epsvae", *map(str, arguments)])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            main()
+        return (ended.value.code or 0, *capsys.readouterr())  # type: ignore[return-value]
+
+    return invoke
+
+
+def commands(group: Any, name: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Every command with its words."""
+    yield name, group
+    for word, command in getattr(group, "commands", {}).items():
+        yield from commands(command, (*name, word))
+
+
+COMMANDS = dict(commands(typer.main.get_command(app)))
+LEAVES = [name for name, command in COMMANDS.items() if not hasattr(command, "commands")]
+TAUGHT = {
+    (): ["map of checkpoint behaviour", "library", "extract", "train", "predict", "book"],
+    ("library",): ["build", "import", "Libraries of checkpoints on disk"],
+    ("library", "build"): ["goes on where a killed build stopped", "small (four runs a split)"],
+    ("library", "import"): [".safetensors, .pt, .pth or .ckpt", "every directory is one run"],
+    ("extract",): ["anchor embeddings", "artifacts/epsilon_vae_hybrid"],
+    ("train",): ["best.pt", "final.pt", "validation", "--seed"],
+    ("predict",): ["three metrics", "without running them", "data/reference/aligned/map.pt"],
+    ("reproduce",): ["From nothing", "resumes", "reference release"],
+    ("bench",): ["Time the full evaluation", "--jobs"],
+    ("book",): ["run", "check", "assets"],
+    ("book", "run"): ["world/operations", "name=value"],
+    ("book", "check"): ["writing rules"],
+    ("book", "assets"): ["scripts"],
+}
+
+
+@pytest.mark.parametrize("name", COMMANDS, ids=" ".join)
+def test_help_teaches(name: tuple[str, ...]) -> None:
+    result = CliRunner().invoke(app, [*name, "--help"])
+    assert result.exit_code == 0
+    text = re.sub(r"[\s│]+", " ", result.output)
+    for words in TAUGHT[name]:
+        assert words in text
+
+
+@pytest.mark.parametrize("name", LEAVES, ids=" ".join)
+def test_every_argument_is_explained(name: tuple[str, ...]) -> None:
+    parameters = COMMANDS[name].params
+    assert [p.name for p in parameters if not getattr(p, "help", "")] == []
+
+
+def test_no_command_shows_the_help() -> None:
+    result = CliRunner().invoke(app, [])
+    assert "Usage" in result.output
+    assert "predict" in result.output
+
+
+def test_predict_prints_three_metrics_a_file(run: Run) -> None:
+    files = CHECKPOINTS[:2]
+    code, out, err = run("predict", *files, "--map", MAP)
+    assert (code, err) == (0, "")
+    header, *rows = [line.split() for line in out.splitlines()]
+    assert header == ["file", *METRIC_NAMES]
+    assert [row[0] for row in rows] == [str(file) for file in files]
+    for row in rows:
+        coverage, *correlations = map(float, row[1:])
+        assert 0 <= coverage <= 1
+        assert all(-1 <= value <= 1 for value in correlations)
+
+
+def test_predict_reads_published_files(run: Run, tmp_path: Path) -> None:
+    """The same network in both formats has the same metrics, but for what the file says of it."""
+    from epsvae import load_checkpoint
+
+    checkpoint = load_checkpoint(CHECKPOINTS[0])
+    contents = {
+        "model_state_dict": checkpoint.state,
+        "config": {"max_radius": checkpoint.max_radius},
+    }
+    torch.save(contents, tmp_path / "published.pt")
+    answers = [run("predict", f, "--map", MAP) for f in (CHECKPOINTS[0], tmp_path / "published.pt")]
+    assert [code for code, *_ in answers] == [0, 0]
+    numbers = [out.splitlines()[1].split()[1:] for _, out, _ in answers]
+    assert numbers[0] == numbers[1]
+
+
+def test_a_bad_file_is_refused_in_a_line_and_the_others_are_predicted(
+    run: Run, tmp_path: Path
+) -> None:
+    bad = {name: tmp_path / name for name in ("text.pt", "empty.pt", "half.safetensors")}
+    bad["text.pt"].write_text("not a checkpoint\n" * 10)
+    bad["empty.pt"].touch()
+    bad["half.safetensors"].write_bytes(CHECKPOINTS[0].read_bytes()[:1000])
+    bad["missing.pt"] = tmp_path / "missing.pt"
+    code, out, err = run("predict", *bad.values(), CHECKPOINTS[0], "--map", MAP)
+    assert code == 1
+    assert str(CHECKPOINTS[0]) in out
+    reasons = err.splitlines()
+    assert len(reasons) == len(bad)
+    for reason, path in zip(reasons, bad.values(), strict=True):
+        assert re.match(f"refused: {re.escape(str(path))}: expected .*, found", reason)
+    assert "Traceback" not in err
+
+
+@pytest.mark.parametrize("damage", ["missing", "text", "checkpoint"])
+def test_a_bad_map_is_refused_in_a_line(run: Run, tmp_path: Path, damage: str) -> None:
+    path = tmp_path / "map.pt"
+    if damage == "text":
+        path.write_text("not a map")
+    elif damage == "checkpoint":
+        torch.save({"model_state_dict": {}}, path)
+    code, out, err = run("predict", CHECKPOINTS[0], "--map", path)
+    assert (code, out) == (1, "")
+    assert re.fullmatch(f"error: {re.escape(str(path))}: expected .*, found .*\n", err)
+
+
+def test_import_of_good_and_bad_files(run: Run, tmp_path: Path) -> None:
+    for name in ("run-1/a.safetensors", "run-2/b.safetensors"):
+        (tmp_path / name).parent.mkdir()
+        shutil.copyfile(CHECKPOINTS[0], tmp_path / name)
+    (tmp_path / "run-2" / "broken.pt").write_bytes(b"\x80\x02garbage")
+    code, out, err = run("library", "import", tmp_path, "--name", "mine")
+    assert (code, out) == (0, "2 checkpoints indexed, 1 refused\n")
+    refusals = [line for line in err.splitlines() if line.startswith("refused")]
+    assert any("broken.pt: expected a checkpoint" in line for line in refusals)
+    found = read_index(tmp_path)
+    assert set(found["library"]) == {"mine"}
+    assert list(found["run"]) == ["run-1", "run-2"]
+
+
+def test_import_of_nothing_usable(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "broken.pt").write_bytes(b"")
+    code, _, err = run("library", "import", tmp_path)
+    assert code == 1
+    assert err.splitlines()[-1] == (
+        f"error: {tmp_path}: expected at least one usable checkpoint, found none"
+    )
+    assert not (tmp_path / "index.parquet").exists()
+    code, _, err = run("library", "import", tmp_path / "missing")
+    assert (code, err) == (
+        1,
+        f"error: {tmp_path / 'missing'}: expected a folder of checkpoints, found none\n",
+    )
+
+
+def test_a_full_disk_is_one_line(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    shutil.copyfile(CHECKPOINTS[0], tmp_path / "a.safetensors")
+    monkeypatch.setattr(pd.DataFrame, "to_parquet", fail)
+    code, out, err = run("library", "import", tmp_path)
+    assert (code, out, err) == (1, "", "error: [Errno 28] No space left on device\n")
+    assert [path.name for path in tmp_path.iterdir()] == ["a.safetensors"]
+
+
+@pytest.fixture
+def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A catalogue of one library, whose runs take no time."""
+    base = BaseRecipe(architecture=SMALL, max_steps=1, target_coverage=0.0)
+    recipes = [
+        Recipe(f"tiny-{i}", "tiny", split, i, base, seed=i, epochs=1, n_checkpoints=1)
+        for i, split in enumerate(("train", "validation", "test"))
+    ]
+    # `epsvae.library.catalogue` is a module with a function of its own name.
+    monkeypatch.setattr(catalogue, "catalogue", lambda _: {"tiny": recipes})
+
+
+@pytest.mark.usefixtures("tiny")
+def test_from_recipes_to_arrays(run: Run, tmp_path: Path) -> None:
+    root, out = tmp_path / "library", tmp_path / "arrays"
+    code, printed, _ = run("library", "build", "tiny", "--root", root, "--jobs", "1")
+    assert code == 0
+    assert re.search(r"train +1 +1\n", printed)
+    assert run("library", "build", "--root", root, "--jobs", "1")[:2] == (0, printed)
+    assert run("extract", "tiny", "--root", root, "--out", out)[0] == 0
+    assert load_split(out, "test").embeddings.shape == (1, 256, 4)
+
+
+@pytest.mark.usefixtures("tiny")
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["library", "build", "large"], "libraries: expected tiny, found ['large']"),
+        (["extract", "tiny"], "index.parquet: expected the index of a library, found nothing"),
+        (["train", "nowhere"], "expected an extracted library, found FileNotFoundError"),
+    ],
+)
+def test_mistakes_are_named(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], message: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    code, out, err = run(*arguments)
+    assert (code, out) == (1, "")
+    assert err.startswith("error: ")
+    assert message in err
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize("command", [["library", "build"], ["reproduce"]])
+def test_a_mistyped_scale_builds_nothing(run: Run, tmp_path: Path, command: list[str]) -> None:
+    folder = "--root" if command[0] == "library" else "--artifacts"
+    code, _, err = run(*command, "--scale", "ful", folder, tmp_path)
+    assert (code, err) == (1, "error: scale: expected 'full' or 'small', found 'ful'\n")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.usefixtures("tiny")
+def test_an_unknown_library_is_named_with_the_known_ones(run: Run, tmp_path: Path) -> None:
+    assert run("library", "build", "--root", tmp_path, "--jobs", "1")[0] == 0
+    code, _, err = run("extract", "large", "--root", tmp_path, "--out", tmp_path / "arrays")
+    assert (code, err) == (1, "error: library: expected one of tiny, found 'large'\n")
+
+
+def test_as_a_module_and_from_another_folder(tmp_path: Path) -> None:
+    """One real process: `python -m epsvae`, a good file and a bad one."""
+    bad = tmp_path / "bad.pt"
+    bad.write_text("text")
+    command = [sys.executable, "-m", "epsvae", "predict", CHECKPOINTS[0], bad, "--map", MAP]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "coverage" in done.stdout
+    assert done.stderr.startswith(f"refused: {bad}: expected a checkpoint")
+    assert done.stderr.count("\n") == 1
+    assert list(tmp_path.iterdir()) == [bad]

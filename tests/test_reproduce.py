@@ -1,0 +1,182 @@
+"""From nothing to a release, at a scale of seconds: whole, resumable, and compared with another."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from epsvae import reproduce
+from epsvae.library import build, key_layout
+from epsvae.library.extracted import load_split
+from epsvae.library.recipes import BaseRecipe, Recipe, Regime, Split, draw_recipe
+from epsvae.map import baselines, seed_training, train
+from epsvae.map.evaluation import COLUMNS
+from epsvae.map.model import MapConfig
+from epsvae.map.release import open_release
+from epsvae.map.seed import SeedConfig
+from epsvae.publish import compare, write_table
+from epsvae.reproduce import reproduce_all
+from epsvae.ternary import METRIC_NAMES, Architecture
+
+MEDIUM = Architecture(encoder_widths=(64, 32), decoder_widths=(64,), projection_hidden=16)
+PLAN: list[tuple[Split, int]] = [("train", 6), ("validation", 2), ("test", 4)]
+REGIMES: tuple[Regime, ...] = ("frozen", "homeostatic", "progressive", "unfrozen")
+CHECKPOINTS = 3
+SEED = SeedConfig(
+    latent=4,
+    hidden=(8, 8),
+    decoder_hidden=(8,),
+    n_weights=key_layout(MEDIUM).n_weights,
+    epochs=2,
+)
+
+
+def recipes(library: str) -> list[Recipe]:
+    """Twelve short runs, three of each regime."""
+    rng = np.random.default_rng(len(library))
+    base = BaseRecipe(architecture=MEDIUM, lr=1e-2, target_coverage=0.95)
+    splits = [split for split, n in PLAN for _ in range(n)]
+    return [
+        draw_recipe(
+            REGIMES[i % 4],
+            rng,
+            name=f"{library}-{i:02d}",
+            library=library,
+            split=split,
+            started=i,
+            init_seed=i if library == "unaligned" else 0,
+            base=base,
+            lr=5e-3,
+            epochs=1,
+            n_checkpoints=CHECKPOINTS,
+            **({"encoder_a_lr_scale": 3.0} if i % 4 else {}),
+        )
+        for i, split in enumerate(splits)
+    ]
+
+
+@pytest.fixture(scope="module")
+def small_scale() -> Any:
+    """Every stage as it is, on a catalogue of two libraries and with maps of a few parameters."""
+    with pytest.MonkeyPatch.context() as patch:
+        libraries = {library: recipes(library) for library in ("aligned", "unaligned")}
+        patch.setattr(reproduce, "catalogue", lambda _: libraries)
+        patch.setattr(reproduce, "SeedConfig", lambda hybrid: replace(SEED, hybrid=hybrid))
+        config = MapConfig(latent_dim=11, n_probes=16, curve_rank=4, architecture=MEDIUM)
+        patch.setattr(train, "MapConfig", lambda seed: replace(config, seed=seed))
+        patch.setattr(baselines, "TREES", 20)
+        patch.setattr(reproduce, "_run_chapters", lambda _: None)
+        yield
+
+
+@pytest.fixture(scope="module")
+def artifacts(small_scale: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What a reproduction leaves, here after having been killed before its first map."""
+    folder = tmp_path_factory.mktemp("artifacts")
+
+    def killed(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(reproduce, "train_default", killed)
+        with pytest.raises(KeyboardInterrupt):
+            reproduce_all(folder, folder / "nothing", "small", n_jobs=1)
+    with pytest.MonkeyPatch.context() as patch:
+        _forbid(patch, build, "train_runs", "train_base")
+        _forbid(patch, seed_training._Training, "one_epoch")
+        text = reproduce_all(folder, folder / "nothing", "small", n_jobs=1)
+    assert text == f"{folder / 'nothing'}: no release to compare with; the new one is in " + str(
+        folder / "release"
+    )
+    return folder
+
+
+def _forbid(patch: pytest.MonkeyPatch, owner: Any, *names: str) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise AssertionError("this stage was finished")
+
+    for name in names:
+        patch.setattr(owner, name, fail)
+
+
+def test_the_seed_s_file_names(artifacts: Path) -> None:
+    arrays = artifacts / "epsilon_vae_hybrid"
+    assert (arrays / "config.json").is_file()
+    assert np.load(arrays / "anchor_operations.npy").shape == (256, 9)
+    for split, n_runs in PLAN:
+        assert len(load_split(arrays, split).metrics) == n_runs * CHECKPOINTS
+    for name in ("best.pt", "final.pt"):
+        assert (artifacts / "epsilon_vae_hybrid_models" / name).is_file()
+
+
+def test_the_release_is_whole(artifacts: Path) -> None:
+    release = open_release(artifacts / "release")
+    assert release.manifest["scale"] == "small"
+    for library in ("aligned", "unaligned"):
+        assert len(release.latents(library)) == 12 * CHECKPOINTS
+        assert release.embeddings(library, "test").shape == (4 * CHECKPOINTS, 256, 16)
+        z = release.map(library).encode(release.map(library).rest_mean.new_zeros(SEED.n_weights))
+        assert z.shape == (11,)
+    files = release.checkpoint_files()
+    assert len(files) == 4 * CHECKPOINTS  # one test run of each regime
+    assert set(release.manifest["files"]) == {
+        path.relative_to(release.folder).as_posix()
+        for path in release.folder.rglob("*")
+        if path.is_file() and path.name != "manifest.json"
+    }
+
+
+def test_every_row_is_in_every_table(artifacts: Path) -> None:
+    release = open_release(artifacts / "release")
+    table, predictions = release.table("validation"), release.table("predictions")
+    assert tuple(table.columns) == COLUMNS
+    assert set(table["regime"]) == {"aligned", "unaligned"}
+    assert {"training mean", "seed hybrid", "default"} <= set(table["row"])
+    assert set(predictions["row"]) == set(table["row"])
+    assert set(predictions["split"]) == {"train", "validation", "test"}
+    assert predictions[[f"predicted_{name}" for name in METRIC_NAMES]].notna().all(axis=None)
+    curves = release.table("curves")
+    assert set(curves["row"]) == {"seed metrics-only", "seed hybrid", "default"}
+
+
+def test_a_second_reproduction_trains_nothing_and_agrees_with_the_first(
+    artifacts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reference = tmp_path / "reference"
+    (artifacts / "release").rename(reference)
+    _forbid(monkeypatch, build, "train_runs", "train_base")
+    _forbid(monkeypatch, seed_training._Training, "one_epoch")
+    _forbid(monkeypatch, reproduce, "train_default")
+    text = reproduce_all(artifacts, reference, "small", n_jobs=1)
+    assert "The others" not in text
+    old, new = open_release(reference), open_release(artifacts / "release")
+    both = compare(new, old)
+    np.testing.assert_allclose(both["difference"].fillna(0), 0, atol=1e-9)
+    assert new.manifest["files"].keys() == old.manifest["files"].keys()
+
+
+def test_a_comparison_names_what_moved(tmp_path: Path) -> None:
+    keys = {"regime": "aligned", "split": "test", "access": "weights", "measure": "cosine"}
+    rows = [("same", 0.50), ("close", 0.55), ("far", 0.90)]
+    for name, values in (("old", [0.5, 0.5, 0.5]), ("new", [v for _, v in rows])):
+        table = pd.DataFrame({"row": [row for row, _ in rows], "value": values}).assign(**keys)
+        table = table.assign(low=0.4, high=0.6)[list(COLUMNS)]
+        if name == "new":
+            extra = table.head(1).assign(row="added")
+            table = pd.concat([table, extra])
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "manifest.json").write_text("{}")
+        write_table(table, tmp_path / name / "validation.parquet")
+    found = compare(open_release(tmp_path / "new"), open_release(tmp_path / "old"))
+    found = found.set_index("row")
+    assert found["agrees"].to_dict() == {
+        "same": True,
+        "close": True,
+        "far": False,
+        "added": False,
+    }
+    assert found.loc["far", "difference"] == pytest.approx(0.4)
+    assert np.isnan(found.loc["added", "reference"])
