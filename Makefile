@@ -4,7 +4,7 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help book test lint reproduce env browser clean
+.PHONY: help book test lint reproduce study env browser clean
 
 BIN := .venv/bin
 INSTALLED := .venv/.installed
@@ -47,6 +47,9 @@ lint: $(INSTALLED)  ## style, formatting and types
 
 reproduce: $(INSTALLED)  ## from nothing to the full-scale results (40 minutes at most; resumes)
 	@$(BIN)/python -m epsvae reproduce
+
+study: $(INSTALLED)  ## after reproduce: all rows with three seeds, ablations, scaling (hours; resumes)
+	@$(BIN)/python -m epsvae study
 
 env: $(INSTALLED)  ## create or update .venv
 

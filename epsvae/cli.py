@@ -137,6 +137,25 @@ def reproduce(
 
 
 @app.command()
+def study(
+    studies: Annotated[
+        list[str] | None, typer.Argument(help="rows, ablations, scaling; default: all.")
+    ] = None,
+    artifacts: Annotated[Path, typer.Option(help="Where `reproduce` built.")] = ARTIFACTS,
+    seeds: Annotated[int, typer.Option(help="Trainings of each trained row.", min=1)] = 3,
+) -> None:
+    """The full protocol: every row with several training seeds, ablations, the scaling law.
+
+    Takes hours; resumes cell by cell. Tables go to the release under the artifacts. Example:
+
+      epsvae study scaling
+    """
+    from epsvae.study.run import STUDIES, run_study
+
+    run_study(artifacts, studies or STUDIES, seeds)
+
+
+@app.command()
 def bench(jobs: Jobs = 2) -> None:
     """Time the full evaluation and the factory beside the plain loop, on this machine, now."""
     from epsvae.bench import benchmark

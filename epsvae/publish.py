@@ -93,7 +93,6 @@ def write_table(frame: pd.DataFrame, path: Path) -> None:
 
 def write_manifest(release: Path, scale: str, seconds: Mapping[str, float]) -> None:
     """Where a release comes from: commit, versions, seconds of each stage, hash of each file."""
-    files = sorted(path for path in release.rglob("*") if path.is_file() and path.name != MANIFEST)
     manifest = {
         "scale": scale,
         "commit": _commit(),
@@ -101,10 +100,25 @@ def write_manifest(release: Path, scale: str, seconds: Mapping[str, float]) -> N
         "python": platform.python_version(),
         "processor": platform.machine(),
         "seconds": dict(seconds),
-        "files": {path.relative_to(release).as_posix(): sha256_of(path) for path in files},
+        "files": _hashes(release),
     }
-    with replacing(release / MANIFEST) as temporary:
-        temporary.write_text(json.dumps(manifest, indent=1) + "\n")
+    _write_json(manifest, release / MANIFEST)
+
+
+def refresh_manifest(release: Path) -> None:
+    """Bring the hashes of a release up to date after tables were added; the rest stays."""
+    manifest = json.loads((release / MANIFEST).read_text())
+    _write_json({**manifest, "files": _hashes(release)}, release / MANIFEST)
+
+
+def _hashes(release: Path) -> dict[str, str]:
+    files = sorted(path for path in release.rglob("*") if path.is_file() and path.name != MANIFEST)
+    return {path.relative_to(release).as_posix(): sha256_of(path) for path in files}
+
+
+def _write_json(contents: Mapping[str, object], path: Path) -> None:
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(contents, indent=1) + "\n")
 
 
 def _commit() -> str:

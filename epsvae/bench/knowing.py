@@ -1,9 +1,10 @@
 """The price of knowing: error, multiply-adds, time and size of every way of knowing."""
 
 import io
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from itertools import cycle
+from itertools import chain, cycle
 from pathlib import Path
 from time import process_time
 
@@ -33,7 +34,7 @@ LIBRARY, ARRAYS, FILES, TABLE = (
     "library",
     "release/validation.parquet",
 )
-PROBES = (8, 16, 32, 64, 128)
+PROBES = (8, 16, 32, 48, 64, 128)
 BATCH, FEW, N_FILES = 1000, 32, 32
 """Checkpoints in memory, those that a first guess is made with, and those in files."""
 ROUNDS, SINGLES = 5, 5
@@ -42,7 +43,6 @@ SECONDS = 2.0
 """A batch is cut to as many checkpoints as take about that long; `checkpoints` tells how many."""
 COLUMNS = ("row", "access", "measure", "value", "low", "high")
 ERRORS = (*(f"{name}_mae" for name in METRIC_NAMES), "embedding_unexplained")
-TIMES = ("one", "batch", "files", "embeddings")
 
 Values = tuple[float, float, float]
 
@@ -64,14 +64,18 @@ def price_of_knowing(artifacts: Path | str) -> pd.DataFrame:
     artifacts = Path(artifacts)
     data = load_map_data(artifacts / ARRAYS)
     files = [artifacts / FILES / file for file in data.test.index["file"][:N_FILES]]
-    flat_errors = list(_errors_in_table(artifacts / TABLE))
+    errors = {FLAT: list(_errors_in_table(artifacts / TABLE))}
     ways = list(ways_of_knowing(data, PROBES))
-    access = {way.name: way.access for way in ways}
-    found = [(FLAT, *line) for line in flat_errors]
-    for way in ways:
-        found += [(way.name, *line) for line in (*_errors(way, data), *_counts(way, data.test))]
-    found += _times(ways, _in_memory(data), files)
-    lines = [(row, access[row], measure, *values) for row, measure, values in found]
+    times = _times(ways, _in_memory(data), files)
+    lines = [
+        (way.name, way.access, measure, *values)
+        for way in ways
+        for measure, values in (
+            *(errors.get(way.name) or _errors(way, data)),
+            *_counts(way, data.test),
+            *times[way.name],
+        )
+    ]
     return pd.DataFrame(lines, columns=list(COLUMNS))
 
 
@@ -99,7 +103,7 @@ def _error(measure: str, values: Values) -> Iterator[tuple[str, Values]]:
 
 @torch.no_grad()
 def _errors(way: Way, data: MapData) -> Iterator[tuple[str, Values]]:
-    if not way.learned:
+    if not way.scored:
         return
     weights, test = all_weights(data.test), data.test
     points = None if way.embeddings is None else way.embeddings(weights).numpy()
@@ -112,8 +116,8 @@ def _errors(way: Way, data: MapData) -> Iterator[tuple[str, Values]]:
 def _counts(way: Way, test: ExtractedSplit) -> Iterator[tuple[str, Values]]:
     one = all_weights(test, slice(1))
     counted = multiply_adds(lambda: way.metrics(one))
-    for measure, count in (("multiply_adds", counted), ("bytes", size_on_disk(way.predictor))):
-        yield measure, (float(count), float("nan"), float("nan"))
+    yield "multiply_adds", _exact(counted)
+    yield "bytes", _exact(size_on_disk(way.predictor))
 
 
 def size_on_disk(predictor: object) -> int:
@@ -134,22 +138,31 @@ def _in_memory(data: MapData) -> Float[Tensor, "n weights"]:
 @torch.inference_mode()
 def _times(
     ways: Sequence[Way], weights: Float[Tensor, "n weights"], files: Sequence[Path]
-) -> list[tuple[str, str, Values]]:
-    """Everything is timed once a round, so that a slow minute slows all ways alike."""
-    lines, seconds = [], {}
-    for way in ways:
-        n = _batch_size(way, weights)
-        lines.append((way.name, "checkpoints", (float(n), float("nan"), float("nan"))))
-        for kind, (call, parts) in _calls(way, weights, n, files).items():
-            call()
-            seconds[way.name, kind] = call, parts, list[float]()
-    for _ in range(ROUNDS):
-        for (_, kind), (call, parts, found) in seconds.items():
-            repeats = SINGLES if kind == "one" else 1
-            found += [seconds_of(call, process_time) / parts for _ in range(repeats)]
-    for (row, kind), (_, _, found) in seconds.items():
-        lines.append((row, f"milliseconds_{kind}", _values(timing_of(found))))
-    return lines
+) -> dict[str, list[tuple[str, Values]]]:
+    """Milliseconds a checkpoint, by way; measured in rounds, so that a slow minute slows all."""
+    sizes = {way.name: _batch_size(way, weights) for way in ways}
+    calls = {way.name: _calls(way, weights, sizes[way.name], files) for way in ways}
+    rounds: dict[tuple[str, str], list[list[float]]] = defaultdict(list)
+    for _ in range(1 + ROUNDS):
+        for name, kinds in calls.items():
+            for kind, (call, n) in kinds.items():
+                repeats = SINGLES if kind == "one" else 1
+                found = [seconds_of(call, process_time) / n for _ in range(repeats)]
+                rounds[name, kind].append(found)
+    # The first round is a warm-up.
+    timings = {key: timing_of(list(chain(*found[1:]))) for key, found in rounds.items()}
+    return {
+        name: [
+            ("checkpoints", _exact(sizes[name])),
+            *((f"milliseconds_{kind}", _values(timings[name, kind])) for kind in kinds),
+        ]
+        for name, kinds in calls.items()
+    }
+
+
+def _exact(value: float) -> Values:
+    """A value that nothing makes uncertain."""
+    return float(value), float("nan"), float("nan")
 
 
 def _values(timing: Timing) -> Values:

@@ -53,14 +53,14 @@ class Way:
     """To (n, anchors, dim); None for a way that does not give them."""
     predictor: object = None
     """What must be kept to answer; its size on disk is part of the price."""
-    learned: bool = True
-    """Whether its answers here can be scored: not those of a model that was not trained here."""
+    scored: bool = True
+    """Whether its answers are to be held against the truth: not those of an untrained model."""
 
 
 def ways_of_knowing(data: MapData, probes: Sequence[int]) -> Iterator[Way]:
     """Every way, fitted on the training runs; a map for each number of probes."""
     architecture = data.train.architecture
-    yield Way(READING, "nothing", lambda weights: weights.sum(), learned=False)
+    yield Way(READING, "nothing", lambda weights: weights.sum(), scored=False)
     yield training_mean(data)
     yield trees_on_statistics(data)
     yield ridge_on_key_weights(data)
@@ -156,7 +156,7 @@ def flat_encoder(data: MapData) -> Way:
         lambda weights: model.predict_metrics(model.encode(weights[:, :n_key])),
         lambda weights: model.decode_embeddings(model.encode(weights[:, :n_key])),
         model,
-        learned=False,
+        scored=False,
     )
 
 

@@ -53,7 +53,9 @@ def build_libraries(root: Path | str, recipes: Sequence[Recipe], n_jobs: int = 2
 
 
 def _consume(results: Iterable[int], total: int, title: str, unit: str) -> None:
-    with tqdm(total=total, desc=title, unit=unit, disable=total == 0) as progress:
+    if total == 0:
+        return
+    with tqdm(total=total, desc=title, unit=unit) as progress:
         for count in results:
             progress.update(count)
 

@@ -20,6 +20,8 @@ BATCH = 64
 SMALLEST_VARIANCE = 1e-6
 SMALLEST_SPREAD = 1e-5
 """A metric that varies less is constant: coverage in a library of frozen runs."""
+FLAT = 1e-6
+"""Share of the largest spread below which a direction has none."""
 TINY = 1e-12
 
 
@@ -65,7 +67,8 @@ def fit_decoder(decoder: nn.Linear, embeddings: Float[Tensor, "n anchors dim"]) 
     eigenvalues, basis = torch.linalg.eigh((points - mean) @ (points - mean).T)
     leading = basis[:, -decoder.in_features :].flip(1)
     spread = eigenvalues[-decoder.in_features :].flip(0).clamp_min(TINY).sqrt()
-    components = (points - mean).T @ leading / spread
+    # A direction without spread is rounding noise: it decodes to nothing.
+    components = (points - mean).T @ leading / spread * (spread > FLAT * spread[0])
     decoder.weight.zero_()
     decoder.weight[:, : len(spread)] = (
         components * spread.square().mean().sqrt() / len(points) ** 0.5

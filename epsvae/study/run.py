@@ -1,36 +1,69 @@
-"""Run the studies that are missing, and put their cells together."""
+"""Run the studies that are missing, and put what they found into a release."""
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 import pandas as pd
 import torch
 from tqdm import tqdm
 
-from epsvae.map.data import load_map_data
+from epsvae.errors import LibraryError
+from epsvae.map.data import MapData, load_map_data
+from epsvae.map.rows import ROWS
+from epsvae.map.rows.evaluate import ARRAYS, StudyTables, evaluate_rows
+from epsvae.publish import refresh_manifest, write_table
 from epsvae.study.ablations import ablation_cells
 from epsvae.study.scaling import scaling_cells
 
 log = logging.getLogger(__name__)
 
+FORECAST_ROWS = [name for name in ROWS if name != "neural graph"]
+"""Rows that also forecast within runs; the neural graph would take the longest by far."""
+CELLS: Mapping[str, Callable[[Path, str, MapData], Iterator[Path]]] = {
+    "ablations": ablation_cells,
+    "scaling": scaling_cells,
+}
+STUDIES = ("rows", *CELLS)
 
-def run_study(arrays: dict[str, Path], cache: Path) -> dict[str, pd.DataFrame]:
-    """Ablations and the scaling law of extracted libraries: a table each.
 
-    `arrays` maps a library's name to the folder that `extract_library` wrote. Cells that are in
-    `cache` are not computed again.
+def run_study(artifacts: Path, studies: Iterable[str] = STUDIES, seeds: int = 3) -> None:
+    """Run studies on what `make reproduce` built under `artifacts`, resumable cell by cell.
+
+    Tables go to the release there: the full validation table, paired differences and costs
+    ("rows"), ablations, scaling. `seeds` trainings of each trained row. Raises LibraryError for an
+    unknown study and where there is no release.
     """
+    release, cache = artifacts / "release", artifacts / "study"
+    if unknown := set(studies) - set(STUDIES):
+        raise LibraryError(f"study: expected {', '.join(STUDIES)}, found {sorted(unknown)}")
+    if not release.is_dir():
+        raise LibraryError(f"{release}: expected a release, found none; run: make reproduce")
     torch.set_num_threads(1)
-    tables: dict[str, list[Path]] = {"ablations": [], "scaling": []}
-    for library, folder in arrays.items():
-        data = load_map_data(folder)
-        for table, cells in (
-            ("scaling", scaling_cells(cache, library, data)),
-            ("ablations", ablation_cells(cache, library, data)),
-        ):
-            tables[table] += list(tqdm(cells, desc=f"{library}: {table}", unit="cell"))
-    return {name: _together(paths) for name, paths in tables.items()}
+    for study in studies:
+        if study == "rows":
+            _write_rows(artifacts, cache / "rows", release, range(seeds))
+        else:
+            write_table(_together(_cells(study, artifacts, cache)), release / f"{study}.parquet")
+    refresh_manifest(release)
+
+
+def _write_rows(artifacts: Path, cache: Path, release: Path, seeds: range) -> None:
+    """Every row of the protocol, on both libraries, and as a forecast on the aligned one."""
+    tables: list[StudyTables] = [
+        evaluate_rows(artifacts, library, cache, seeds) for library in ARRAYS
+    ]
+    names = [*FORECAST_ROWS, "default, key weights", "default"]
+    tables.append(evaluate_rows(artifacts, "aligned", cache, seeds, names, later=True))
+    for name in ("validation", "paired", "costs"):
+        frames = [getattr(table, name) for table in tables]
+        write_table(pd.concat(frames, ignore_index=True), release / f"{name}.parquet")
+
+
+def _cells(study: str, artifacts: Path, cache: Path) -> Iterator[Path]:
+    for library, folder in ARRAYS.items():
+        data = load_map_data(artifacts / folder)
+        yield from tqdm(CELLS[study](cache, library, data), desc=f"{library}: {study}", unit="cell")
 
 
 def _together(paths: Iterable[Path]) -> pd.DataFrame:
