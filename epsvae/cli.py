@@ -104,17 +104,34 @@ def train(
 
 @app.command()
 def predict(
-    files: Annotated[list[Path], typer.Argument(help="Checkpoint files of the mapped family.")],
+    files: Annotated[
+        list[Path],
+        typer.Argument(help="Checkpoint files of any widths and depths, or folders of them."),
+    ],
     map_file: Annotated[Path, typer.Option("--map", help="The map to use.")] = Path(
         "data/reference/aligned/map.pt"
     ),
+    csv: Annotated[bool, typer.Option("--csv", help="Every column, for a program.")] = False,
 ) -> None:
-    """Print the three metrics that a map predicts for checkpoint files, without running them."""
-    from epsvae.map.files import load_epsilon_vae
-    from epsvae.map.predict import predict_files
+    """Print the three metrics that a map predicts for checkpoint files, without running them.
 
-    outcome = predict_files(load_epsilon_vae(map_file), files)
-    typer.echo(outcome.table.to_string(index=False, float_format="{:.3f}".format))
+    With a calibration.safetensors beside the map, each metric has a 90 %
+    interval. A file whose off-map score is above 1 is flagged: nothing is
+    promised there, and no interval is shown. The column "why" says what is
+    unlike the training checkpoints: the behaviour that the map reads, or only
+    the weights, of which some may have no effect.
+    """
+    from epsvae.map.calibration import FILE, load_calibration
+    from epsvae.map.files import load_epsilon_vae
+    from epsvae.map.predict import predict_files, readable
+
+    model, beside = load_epsilon_vae(map_file), map_file.with_name(FILE)
+    calibration = load_calibration(beside) if beside.is_file() else None
+    outcome = predict_files(model, files, calibration)
+    if csv:
+        typer.echo(outcome.table.to_csv(index=False), nl=False)
+    else:
+        typer.echo(readable(outcome.table))
     for reason in outcome.refused:
         typer.echo(f"refused: {reason}", err=True)
     if outcome.refused:
@@ -139,7 +156,8 @@ def reproduce(
 @app.command()
 def study(
     studies: Annotated[
-        list[str] | None, typer.Argument(help="rows, ablations, scaling; default: all.")
+        list[str] | None,
+        typer.Argument(help="rows, trust, price, ablations, scaling."),
     ] = None,
     artifacts: Annotated[Path, typer.Option(help="Where `reproduce` built.")] = ARTIFACTS,
     seeds: Annotated[int, typer.Option(help="Trainings of each trained row.", min=1)] = 3,

@@ -63,6 +63,12 @@ TAUGHT = {
     ("train",): ["best.pt", "final.pt", "validation", "--seed"],
     ("predict",): ["three metrics", "without running them", "data/reference/aligned/map.pt"],
     ("reproduce",): ["From nothing", "resumes", "reference release"],
+    ("study",): [
+        "several training seeds",
+        "ablations",
+        "resumes cell by cell",
+        "epsvae study scaling",
+    ],
     ("bench",): ["Time the full evaluation", "--jobs"],
     ("book",): ["run", "check", "assets"],
     ("book", "run"): ["world/operations", "name=value"],

@@ -51,11 +51,12 @@ def price_of_knowing(artifacts: Path | str) -> pd.DataFrame:
     """What every way of knowing costs and gives, on the test runs of the aligned library.
 
     Columns `COLUMNS`. Measures: `ERRORS` with 95 % bootstrap intervals over runs
-    (`embedding_unexplained` is 1 - R²); `multiply_adds` a checkpoint, for its metrics; `bytes` of
-    the predictor on disk; milliseconds a checkpoint with the lowest and the highest of `ROUNDS`
-    (metrics of ``one`` checkpoint, of a ``batch`` in memory, of ``files`` that are read; and
-    ``embeddings`` of a batch); `checkpoints`, how many a timed batch holds. Times are processor
-    times of one thread, so other work on the machine hardly shows. About three minutes and 3 GB.
+    (`embedding_unexplained` is 1 - R²); `multiply_adds` a checkpoint for its metrics, and
+    `multiply_adds_embeddings`; `bytes` of the predictor on disk, for metrics at least; milliseconds
+    a checkpoint with the lowest and the highest of `ROUNDS` (metrics of ``one`` checkpoint, of a
+    ``batch`` in memory, of ``files`` that are read; and ``embeddings`` of a batch); `checkpoints`,
+    how many a timed batch holds. Times are processor times of one thread, so other work on the
+    machine shows little. About three minutes and 3 GB.
 
     Reads the arrays, the files and the validation table that `reproduce` leaves in `artifacts`.
     The errors of the flat encoder, which takes long to train, come from that table.
@@ -115,8 +116,9 @@ def _errors(way: Way, data: MapData) -> Iterator[tuple[str, Values]]:
 
 def _counts(way: Way, test: ExtractedSplit) -> Iterator[tuple[str, Values]]:
     one = all_weights(test, slice(1))
-    counted = multiply_adds(lambda: way.metrics(one))
-    yield "multiply_adds", _exact(counted)
+    yield "multiply_adds", _exact(multiply_adds(lambda: way.metrics(one)))
+    if (ask := way.embeddings) is not None:
+        yield "multiply_adds_embeddings", _exact(multiply_adds(lambda: ask(one)))
     yield "bytes", _exact(size_on_disk(way.predictor))
 
 
@@ -160,7 +162,7 @@ def _times(
     }
 
 
-def _exact(value: float) -> Values:
+def _exact(value: int) -> Values:
     """A value that nothing makes uncertain."""
     return float(value), float("nan"), float("nan")
 

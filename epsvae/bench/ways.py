@@ -1,7 +1,7 @@
 """Ways of knowing what a checkpoint does, from a constant to running the network on everything."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -10,6 +10,7 @@ from jaxtyping import Float
 from sklearn.kernel_ridge import KernelRidge
 from torch import Tensor
 
+from epsvae.library.extracted import ExtractedSplit
 from epsvae.library.layout import all_layout, key_layout
 from epsvae.map.baselines import RIDGES, TREES, best_forest, inner_products, ridge_on_weights
 from epsvae.map.data import MapData, run_mean, runs_of
@@ -112,8 +113,7 @@ def ridge_on_key_weights(data: MapData) -> Way:
     through_training = ridge_on_weights(data)
 
     def embeddings(weights: Tensor) -> Tensor:
-        split = replace(data.test, weights=weights[:, :n_key].numpy())
-        return torch.from_numpy(through_training(split).embeddings)
+        return torch.from_numpy(through_training(_unknown(weights, data.test)).embeddings)
 
     return Way(
         "ridge on key weights",
@@ -122,6 +122,18 @@ def ridge_on_key_weights(data: MapData) -> Way:
         embeddings,
         (slopes, intercept),
     )
+
+
+def _unknown(weights: Float[Tensor, "n weights"], like: ExtractedSplit) -> ExtractedSplit:
+    """Checkpoints of which only the weights are known, as a split: zeros elsewhere."""
+    n_key = like.weights.shape[1]
+    points, metrics = (
+        np.broadcast_to(array.dtype.type(0), (len(weights), *array.shape[1:]))
+        for array in (like.embeddings, like.metrics)
+    )
+    key, rest = weights[:, :n_key].numpy(), weights[:, n_key:].numpy()
+    nobody = like.index.iloc[:0]
+    return ExtractedSplit(key, rest, points, metrics, nobody, like.anchors, like.architecture)
 
 
 def metric_slopes(data: MapData) -> tuple[Float[Tensor, "3 weights"], Float[Tensor, "3"]]:
@@ -191,19 +203,21 @@ def anchors(data: MapData) -> Way:
     architecture, chosen = data.train.architecture, data.train.anchors
     trits, estimate = operation_trits(chosen), Estimator(chosen)
 
-    def run(weights: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-        for few in weights.split(ANCHORS_AT_ONCE):
-            state = all_layout(architecture).unflatten(few)
-            mu = encode(state, architecture, trits)
-            points = project(state, architecture, mu, few[:, -1].view(-1, 1, 1))
-            logits = decode(state, architecture, mu)
-            yield points, (logits.argmax(-1) == trits + 1).all(-1)
+    def run(few: Tensor) -> tuple[State, Tensor, Tensor]:
+        state = all_layout(architecture).unflatten(few)
+        mu = encode(state, architecture, trits)
+        return state, mu, project(state, architecture, mu, few[:, -1].view(-1, 1, 1))
+
+    def few_metrics(few: Tensor) -> Tensor:
+        state, mu, points = run(few)
+        logits = decode(state, architecture, mu)
+        return estimate(points, (logits.argmax(-1) == trits + 1).all(-1))
 
     return Way(
         f"{len(chosen)} anchors",
         "function",
-        lambda weights: torch.cat([estimate(*found) for found in run(weights)]),
-        lambda weights: torch.cat([points for points, _ in run(weights)]),
+        lambda weights: torch.cat([few_metrics(few) for few in weights.split(ANCHORS_AT_ONCE)]),
+        lambda weights: torch.cat([run(few)[-1] for few in weights.split(ANCHORS_AT_ONCE)]),
         (trits, vars(estimate)),
     )
 

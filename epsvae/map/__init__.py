@@ -12,3 +12,5 @@ from epsvae.map.release import Release as Release
 from epsvae.map.release import open_release as open_release
 from epsvae.map.seed import SeedConfig as SeedConfig
 from epsvae.map.seed import SeedVAE as SeedVAE
+from epsvae.map.train_weights import fit_weight_decoder as fit_weight_decoder
+from epsvae.map.weights_out import WeightDecoderConfig as WeightDecoderConfig

@@ -14,6 +14,7 @@ from epsvae.library.published import read_torch
 from epsvae.library.runs import architecture_from_json
 from epsvae.map.model import EpsilonVAE, MapConfig
 from epsvae.map.seed import SeedConfig, SeedVAE
+from epsvae.map.weights_out import WeightDecoderConfig
 
 FORMAT = "epsvae-map-1"
 AnyMap = EpsilonVAE | SeedVAE
@@ -73,5 +74,8 @@ def load_epsilon_vae(path: Path | str) -> AnyMap:
 def _build(kind: str, config: dict[str, Any]) -> AnyMap:
     if kind == "EpsilonVAE":
         architecture = architecture_from_json(config["architecture"])
-        return EpsilonVAE(MapConfig(**(config | {"architecture": architecture})))
+        decoder = config.get("weight_decoder")
+        weights_out = None if decoder is None else WeightDecoderConfig(**decoder)
+        parts = {"architecture": architecture, "weight_decoder": weights_out}
+        return EpsilonVAE(MapConfig(**(config | parts)))
     return SeedVAE(SeedConfig(**config))

@@ -14,12 +14,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from epsvae.errors import CheckpointError
+from epsvae.errors import CheckpointError, EpsvaeError
 from epsvae.library.files import Checkpoint
 from epsvae.library.layout import all_layout, key_layout
 from epsvae.map.curve import Curve
 from epsvae.map.frame import Frame
 from epsvae.map.sweep import Readings, Sweep
+from epsvae.map.weights_out import WeightDecoder, WeightDecoderConfig
 from epsvae.ternary import METRIC_NAMES, PUBLISHED, Architecture
 from epsvae.ternary.network import State
 
@@ -48,6 +49,8 @@ class MapConfig:
     """Draws the probes."""
     architecture: Architecture = field(default_factory=lambda: PUBLISHED)
     """Which checkpoints a plain weight vector stands for."""
+    weight_decoder: WeightDecoderConfig | None = None
+    """How z becomes weights again; None for a map that cannot do that."""
 
     @property
     def geometry_dim(self) -> int:
@@ -85,6 +88,11 @@ class EpsilonVAE(nn.Module):
         )
         self.decoder = nn.Linear(config.geometry_dim, n_points)
         self.curve = Curve(config.geometry_dim, n_points, config.curve_rank, config.n_centres)
+        self.weight_decoder: WeightDecoder | None = None
+        if config.weight_decoder is not None:
+            self.weight_decoder = WeightDecoder(
+                config.architecture, config.latent_dim, config.weight_decoder
+            )
         self.logvar = nn.Parameter(torch.zeros(config.latent_dim))
         self.register_buffer("rest_mean", torch.zeros(n_rest))
         self.register_buffer("shift", torch.zeros(N_METRICS))
@@ -183,6 +191,22 @@ class EpsilonVAE(nn.Module):
         points = self.decoder(codes) + self.curve(codes)
         points = points.unflatten(-1, (self.config.n_anchors, self.config.embedding_dim))
         return points * (MAX_NORM / points.norm(dim=-1, keepdim=True).clamp_min(MAX_NORM))
+
+    def decode_weights(
+        self, z: Float[Tensor, "*batch latent"]
+    ) -> Float[Tensor, "*batch all_weights"]:
+        """All parameters of a network that does what z says, in the order of `all_layout`.
+
+        Raises EpsvaeError if the map has no weight decoder.
+        """
+        if self.weight_decoder is None:
+            raise EpsvaeError(
+                "decode_weights: expected a map with a weight decoder, found one without; "
+                "`fit_weight_decoder` trains one"
+            )
+        parts = z.reshape(-1, z.shape[-1]).split(CHECKPOINTS_AT_ONCE)
+        weights = torch.cat([self.weight_decoder(part) for part in parts])
+        return weights.view(*z.shape[:-1], weights.shape[-1])
 
     def forward(
         self, weights: Float[Tensor, "*batch weights"]

@@ -1,20 +1,29 @@
-"""Predict the behaviour of checkpoint files with a map."""
+"""Predict the behaviour of checkpoint files with a map, and say how far to trust it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
 
+import numpy as np
 import pandas as pd
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from epsvae.errors import CheckpointError
-from epsvae.library.files import Checkpoint, load_checkpoint
+from epsvae.library.files import SUFFIXES, Checkpoint, load_checkpoint
 from epsvae.library.layout import extract_key_weights
+from epsvae.map.calibration import Calibration
 from epsvae.map.files import AnyMap
+from epsvae.map.fingerprint import checkpoint_fingerprint
 from epsvae.map.model import EpsilonVAE
+from epsvae.map.offmap import Novelty
 from epsvae.map.seed import SeedVAE
 from epsvae.ternary import METRIC_NAMES, Metrics
+
+ENDS = tuple(f"{name}_{end}" for name in METRIC_NAMES for end in ("low", "high"))
+TRUST = (*ENDS, "off_map", "flag", "why")
+"""Columns that a calibration adds: ends of the intervals, the off-map score, and what it means."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,38 +31,116 @@ class FilePredictions:
     """What came of a list of files."""
 
     table: pd.DataFrame
-    """Columns file and the metrics' names, a row for each file that could be read."""
+    """Columns file, the metrics' names and, with a calibration, `TRUST`; a row for each file that
+    could be read. `flag` is true off the map, where the intervals promise nothing."""
     refused: list[str]
     """Why the others could not."""
 
 
-@torch.no_grad()
 def predict_checkpoint(model: AnyMap, checkpoint: Checkpoint) -> Metrics:
-    """The three metrics that a map predicts; raises CheckpointError if it was not made for them."""
-    expected = model.config.architecture if isinstance(model, EpsilonVAE) else None
-    if expected is not None and checkpoint.architecture != expected:
-        raise CheckpointError(
-            f"{checkpoint.path}: expected {expected}, found {checkpoint.architecture}"
-        )
-    layout: Literal["all", "key"] = "all" if isinstance(model, EpsilonVAE) else "key"
-    weights = extract_key_weights(checkpoint, layout)
-    if isinstance(model, SeedVAE) and len(weights) != model.config.n_weights:
-        raise CheckpointError(
-            f"{checkpoint.path}: expected {model.config.n_weights} key weights, "
-            f"found {len(weights)}"
-        )
-    z = model.encode(weights)
-    return Metrics(*model.predict_metrics(z).tolist())
+    """The three metrics that a map predicts.
+
+    The default map reads any widths and depths. Raises CheckpointError if a map was not made for a
+    checkpoint, and if it reads no finite numbers in it.
+    """
+    return Metrics(*model.predict_metrics(_encode(model, checkpoint)).tolist())
 
 
-def predict_files(model: AnyMap, files: Sequence[Path]) -> FilePredictions:
-    """Predict each file; one that cannot be read is refused with its reason, never guessed."""
-    rows, refused = [], []
+@torch.no_grad()
+def _encode(model: AnyMap, checkpoint: Checkpoint) -> Float[Tensor, "latent"]:
+    if isinstance(model, SeedVAE):
+        n_weights = len(extract_key_weights(checkpoint))
+        if n_weights != model.config.n_weights:
+            raise CheckpointError(
+                f"{checkpoint.path}: expected {model.config.n_weights} key weights, "
+                f"found {n_weights}"
+            )
+    z = model.encode(checkpoint)
+    if not z.isfinite().all():
+        raise CheckpointError(f"{checkpoint.path}: expected a finite reading, found NaN or Inf")
+    return z
+
+
+def predict_files(
+    model: AnyMap, files: Sequence[Path], calibration: Calibration | None = None
+) -> FilePredictions:
+    """Predict each file; one that cannot be read is refused with its reason, never guessed.
+
+    A folder stands for the checkpoint files in it, at any depth. `calibration` must be the map's
+    own; the seed's maps have none, and one is ignored.
+    """
+    calibration = calibration if isinstance(model, EpsilonVAE) else None
+    rows: list[dict[str, object]] = []
+    refused: list[str] = []
     for path in files:
         try:
-            rows.append(
-                {"file": str(path), **asdict(predict_checkpoint(model, load_checkpoint(path)))}
-            )
+            rows += [_row(model, file, calibration, refused) for file in checkpoint_files(path)]
         except CheckpointError as error:
             refused.append(str(error))
-    return FilePredictions(pd.DataFrame(rows, columns=["file", *METRIC_NAMES]), refused)
+    columns = ["file", *METRIC_NAMES, *(TRUST if calibration else ())]
+    return FilePredictions(pd.DataFrame([row for row in rows if row], columns=columns), refused)
+
+
+def checkpoint_files(path: Path) -> list[Path]:
+    """A file by itself; of a folder, the checkpoint files in it, sorted.
+
+    Raises CheckpointError for a folder without any.
+    """
+    if not path.is_dir():
+        return [path]
+    files = [file for file in path.rglob("*") if file.suffix in SUFFIXES and file.is_file()]
+    if not files:
+        raise CheckpointError(f"{path}: expected checkpoint files in the folder, found none")
+    return sorted(file for file in files if not file.name.startswith("."))
+
+
+def _row(
+    model: AnyMap, file: Path, calibration: Calibration | None, refused: list[str]
+) -> dict[str, object]:
+    """A row of the table; empty if the file was refused."""
+    try:
+        checkpoint = load_checkpoint(file)
+        z = _encode(model, checkpoint)
+        metrics = model.predict_metrics(z)
+        row: dict[str, object] = {"file": str(file), **asdict(Metrics(*metrics.tolist()))}
+        if calibration and isinstance(model, EpsilonVAE):
+            row |= _trust(model, checkpoint, z, calibration)
+    except CheckpointError as error:
+        refused.append(str(error))
+        return {}
+    return row
+
+
+def _trust(
+    model: EpsilonVAE, checkpoint: Checkpoint, z: Float[Tensor, "latent"], calibration: Calibration
+) -> dict[str, object]:
+    metrics = model.predict_metrics(z)[None].double().numpy()
+    ends = np.stack(calibration.intervals(z[None].numpy(), metrics), axis=-1)[0]
+    novelty = calibration.offmap(checkpoint_fingerprint(model, checkpoint))
+    about = {"off_map": float(novelty.score), "flag": novelty.flagged[0]}
+    why = {"why": next(reasons(novelty))}
+    return dict(zip(ENDS, ends.ravel().tolist(), strict=True)) | about | why
+
+
+def reasons(novelty: Novelty) -> Iterator[str]:
+    """In words, what stands out of each checkpoint; empty where it is on the map."""
+    parts = {"behaviour": novelty.reading, "weights": novelty.weights}
+    for row in range(len(novelty.score)):
+        found = [f"{n} ({p.block[row]})" for n, p in parts.items() if p.score[row] > 1]
+        yield ", ".join(found)
+
+
+def readable(table: pd.DataFrame) -> str:
+    """The table as text: ``0.931 [0.910, 0.952]`` for a metric and its interval; no interval where
+    it would promise nothing."""
+    shown = table[["file"]].copy()
+    for name in METRIC_NAMES:
+        shown[name] = [f"{value:.3f}" for value in table[name]]
+        if "flag" in table:
+            ends = zip(table[f"{name}_low"], table[f"{name}_high"], table["flag"], strict=True)
+            shown[name] += ["" if off else f" [{low:.3f}, {high:.3f}]" for low, high, off in ends]
+    if "flag" in table:
+        shown["off map"] = [f"{value:.2f}" for value in table["off_map"]]
+        shown["flag"] = ["OFF MAP" if flag else "" for flag in table["flag"]]
+        shown["why"] = table["why"]
+    return shown.to_string(index=False)

@@ -8,10 +8,17 @@ import pandas as pd
 import torch
 from tqdm import tqdm
 
+from epsvae.bench import price_of_knowing
 from epsvae.errors import LibraryError
+from epsvae.map.calibration import FILE, calibrate, save_calibration
 from epsvae.map.data import MapData, load_map_data
+from epsvae.map.files import AnyMap, load_epsilon_vae
+from epsvae.map.model import EpsilonVAE
 from epsvae.map.rows import ROWS
 from epsvae.map.rows.evaluate import ARRAYS, StudyTables, evaluate_rows
+from epsvae.map.seed import SeedConfig
+from epsvae.map.seed_training import train_seed
+from epsvae.map.trust import trust_tables
 from epsvae.publish import refresh_manifest, write_table
 from epsvae.study.ablations import ablation_cells
 from epsvae.study.scaling import scaling_cells
@@ -24,7 +31,7 @@ CELLS: Mapping[str, Callable[[Path, str, MapData], Iterator[Path]]] = {
     "ablations": ablation_cells,
     "scaling": scaling_cells,
 }
-STUDIES = ("rows", *CELLS)
+STUDIES = ("rows", "trust", "price", *CELLS)
 
 
 def run_study(artifacts: Path, studies: Iterable[str] = STUDIES, seeds: int = 3) -> None:
@@ -43,6 +50,10 @@ def run_study(artifacts: Path, studies: Iterable[str] = STUDIES, seeds: int = 3)
     for study in studies:
         if study == "rows":
             _write_rows(artifacts, cache / "rows", release, range(seeds))
+        elif study == "trust":
+            _write_trust(artifacts, release)
+        elif study == "price":
+            write_table(price_of_knowing(artifacts), release / "knowing.parquet")
         else:
             write_table(_together(_cells(study, artifacts, cache)), release / f"{study}.parquet")
     refresh_manifest(release)
@@ -58,6 +69,24 @@ def _write_rows(artifacts: Path, cache: Path, release: Path, seeds: range) -> No
     for name in ("validation", "paired", "costs"):
         frames = [getattr(table, name) for table in tables]
         write_table(pd.concat(frames, ignore_index=True), release / f"{name}.parquet")
+
+
+def _write_trust(artifacts: Path, release: Path) -> None:
+    """The calibration of each map, and what it is worth on test runs and off the map."""
+    for library, folder in ARRAYS.items():
+        model = load_epsilon_vae(artifacts / f"{folder}_models" / "best.pt")
+        if isinstance(model, EpsilonVAE):
+            calibration = calibrate(model, load_map_data(artifacts / folder))
+            save_calibration(calibration, release / library / FILE)
+    for name, table in trust_tables(artifacts, _seed_map(artifacts)).items():
+        write_table(table, release / f"{name}.parquet")
+
+
+def _seed_map(artifacts: Path) -> AnyMap:
+    """The seed's hybrid that `make reproduce` trained on the aligned library."""
+    data = load_map_data(artifacts / ARRAYS["aligned"])
+    state = artifacts / "training" / "aligned-seed-hybrid.pt"
+    return train_seed(SeedConfig(), data, seed=0, checkpoint_path=state)[0]
 
 
 def _cells(study: str, artifacts: Path, cache: Path) -> Iterator[Path]:

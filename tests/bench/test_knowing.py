@@ -39,6 +39,7 @@ def test_every_way_has_every_measure_that_it_can_have(values):
     no_embeddings = values["milliseconds_embeddings"].isna()
     assert {"statistics, ExtraTrees", "full evaluation"} <= set(values.index[no_embeddings])
     assert values.loc[no_embeddings, "embedding_unexplained"].isna().all()
+    assert (values["multiply_adds_embeddings"].isna() == no_embeddings).all()
 
 
 def test_times_are_ordered(price):

@@ -75,12 +75,17 @@ def test_bad_files_are_refused_and_do_not_stop_the_others(model, release, tmp_pa
         assert reason.startswith(f"{path}: expected a checkpoint")
 
 
-@pytest.mark.parametrize("kind", ["model", "seed_model"])
-def test_other_architectures_are_refused_by_path(request, shared_projection, release, kind):
+def test_the_seed_map_refuses_other_architectures_by_path(seed_model, shared_projection, release):
     good = release.checkpoint_files()[0]
-    outcome = predict_files(request.getfixturevalue(kind), [shared_projection, good])
+    outcome = predict_files(seed_model, [shared_projection, good])
     assert list(outcome.table["file"]) == [str(good)]
     (reason,) = outcome.refused
     assert reason.startswith(f"{shared_projection}: expected ")
     with pytest.raises(CheckpointError, match="shared.pt: expected .* found"):
-        predict_checkpoint(request.getfixturevalue(kind), load_checkpoint(shared_projection))
+        predict_checkpoint(seed_model, load_checkpoint(shared_projection))
+
+
+def test_the_default_map_reads_other_architectures(model, shared_projection):
+    outcome = predict_files(model, [shared_projection])
+    assert outcome.refused == []
+    assert np.isfinite(outcome.table[list(METRIC_NAMES)].to_numpy()).all()

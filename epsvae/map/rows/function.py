@@ -9,13 +9,13 @@ from epsvae.library.extracted import ExtractedSplit
 from epsvae.map.data import MapData, all_weights
 from epsvae.map.prediction import BATCH, Prediction
 from epsvae.map.rows.row import Predictor
+from epsvae.map.sweep import pairwise_distances
 from epsvae.ternary import (
     VALUATION_COUNTS,
     decode,
     encode,
     operation_trits,
     operation_valuations,
-    poincare,
     project,
     target_distance,
 )
@@ -68,21 +68,19 @@ class Estimator:
         counts = torch.tensor(VALUATION_COUNTS).double()
         self.valuations = valuations.double()
         self.weights = (counts / sizes)[valuations]
-        self.i, self.j = torch.triu_indices(len(anchors), len(anchors), 1)
-        self.target = target_distance(anchors[self.i], anchors[self.j]).double()
+        i, j = torch.triu_indices(len(anchors), len(anchors), 1)
+        self.target = target_distance(anchors[i], anchors[j]).double()
         # Two anchors of one valuation are a sample without replacement of that valuation's pairs.
         same = ((counts - 1) / (sizes - 1).clamp_min(1))[valuations] * self.weights
-        of_one = valuations[self.i] == valuations[self.j]
-        self.pair_weights = torch.where(
-            of_one, same[self.i], self.weights[self.i] * self.weights[self.j]
-        )
+        of_one = valuations[i] == valuations[j]
+        self.pair_weights = torch.where(of_one, same[i], self.weights[i] * self.weights[j])
 
     def __call__(
         self, points: Float[Tensor, "n anchors dim"], reconstructed: Bool[Tensor, "n anchors"]
     ) -> Float[Tensor, "n 3"]:
         """Coverage, distance correlation and radial hierarchy of each checkpoint."""
         coverage = reconstructed.double() @ self.weights / self.weights.sum()
-        distances = poincare.distance(points[:, self.i], points[:, self.j]).double()
+        distances = pairwise_distances(points).double()
         correlation = _pearson(distances, self.target.expand_as(distances), self.pair_weights)
         radii, valuations = points.norm(dim=-1).double(), self.valuations.expand(len(points), -1)
         hierarchy = _pearson(self._ranks(radii), self._ranks(valuations), self.weights)

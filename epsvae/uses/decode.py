@@ -1,0 +1,142 @@
+"""Virtual checkpoints: networks decoded from z, run like any other, and kept as files.
+
+What the map predicts for a z is a promise. It counts as kept only when the decoded network, run on
+all operations, does it: its *realised* metrics and embeddings.
+"""
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import torch
+from jaxtyping import Float
+from joblib import Parallel, delayed
+from torch import Tensor
+
+from epsvae.errors import EpsvaeError
+from epsvae.library.anchors import anchor_operations
+from epsvae.library.files import Checkpoint
+from epsvae.library.layout import MAX_RADIUS, all_layout
+from epsvae.map.model import EpsilonVAE
+from epsvae.ternary import METRIC_NAMES, Architecture, Metrics, embed, evaluate, operation_trits
+
+AT_ONCE = 16
+"""Networks that are decoded and handed to a worker at a time."""
+
+
+class Realised(NamedTuple):
+    """What networks did when they were run."""
+
+    metrics: Float[Tensor, "*batch 3"]
+    """Over all operations, float64, in the order of `METRIC_NAMES`."""
+    embeddings: Float[Tensor, "*batch anchors dim"]
+    """Points of the Poincaré ball for the anchor operations."""
+
+
+@torch.no_grad()
+def realise(model: EpsilonVAE, z: Float[Tensor, "*batch latent"], n_jobs: int = 2) -> Realised:
+    """Decode every z and run the network: some 15 ms a point on two cores.
+
+    Raises EpsvaeError for a map without a weight decoder and for a z that is not finite.
+    """
+    batch = z.reshape(-1, z.shape[-1])
+    _refuse_infinite(batch)
+    parts = (model.decode_weights(part) for part in batch.split(AT_ONCE))
+    found = _run_parts(model.config.architecture, parts, n_jobs)
+    return Realised(*(x.view(*z.shape[:-1], *x.shape[1:]) for x in found))
+
+
+def run_weights(
+    architecture: Architecture, weights: Float[Tensor, "n weights"], n_jobs: int = 2
+) -> Realised:
+    """Run networks given as vectors of all parameters, wherever these come from.
+
+    Raises ValueError if an embedding is NaN or infinite.
+    """
+    return _run_parts(architecture, weights.split(AT_ONCE), n_jobs)
+
+
+def virtual_checkpoint(
+    model: EpsilonVAE,
+    z: Float[Tensor, "latent"],
+    predicted: Metrics | None = None,
+    provenance: Mapping[str, Any] | None = None,
+) -> Checkpoint:
+    """The network behind a z as an ordinary checkpoint, for `save_checkpoint`.
+
+    It says of itself that it is virtual, which map and z it is decoded from and what was predicted
+    (by default what the map predicts for z); `provenance` adds facts as JSON values, such as a
+    ``source``. Its own metrics are unknown until it is run. Raises EpsvaeError for a map without
+    a weight decoder and for a z that is not finite.
+    """
+    _refuse_infinite(z[None])
+    with torch.no_grad():
+        architecture = model.config.architecture
+        state = all_layout(architecture).unflatten(model.decode_weights(z))
+        if predicted is None:
+            predicted = Metrics(*model.predict_metrics(z).tolist())
+    facts = {
+        "virtual": True,
+        "map_sha256": map_sha256(model),
+        "z": z.tolist(),
+        "predicted": predicted.asdict(),
+    }
+    return Checkpoint(
+        state={name: state[name] for name in architecture.shapes()},
+        architecture=architecture,
+        max_radius=float(state[MAX_RADIUS]),
+        provenance={**facts, **(provenance or {})},
+    )
+
+
+def map_sha256(model: EpsilonVAE) -> str:
+    """SHA-256 of a map's configuration and parameters, as 64 hex digits; the same for any file
+    that holds them."""
+    digest = hashlib.sha256(repr(model.config).encode())
+    for name, value in sorted(model.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(value.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _run_parts(
+    architecture: Architecture, parts: Iterable[Float[Tensor, "n weights"]], n_jobs: int
+) -> Realised:
+    """Threads, since torch works outside Python's lock: nothing is copied, no process starts."""
+    with _one_thread_each():
+        found = Parallel(n_jobs=n_jobs, prefer="threads")(
+            delayed(_run)(architecture, vectors) for vectors in parts
+        )
+    metrics, embeddings = zip(*found, strict=True)
+    return Realised(torch.cat(metrics), torch.cat(embeddings))
+
+
+@torch.no_grad()
+def _run(architecture: Architecture, vectors: Float[Tensor, "n weights"]) -> Realised:
+    stack = all_layout(architecture).unflatten(vectors)
+    trits = operation_trits(anchor_operations())
+    embeddings = embed(stack, architecture, trits, stack[MAX_RADIUS].unsqueeze(-1))
+    metrics = torch.zeros(len(vectors), len(METRIC_NAMES), dtype=torch.float64)
+    for row, vector in zip(metrics, vectors, strict=True):
+        state = all_layout(architecture).unflatten(vector)
+        values = evaluate(state, architecture, float(state[MAX_RADIUS])).vector()
+        row.copy_(torch.from_numpy(values))
+    return Realised(metrics, embeddings)
+
+
+@contextmanager
+def _one_thread_each() -> Iterator[None]:
+    """Let torch use one thread in each worker: two layers of threads would fight for the cores."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _refuse_infinite(z: Float[Tensor, "n latent"]) -> None:
+    if not z.isfinite().all():
+        bad = (~z.isfinite().all(-1)).nonzero().flatten().tolist()
+        raise EpsvaeError(f"z: expected finite coordinates, found NaN or infinity in rows {bad}")
