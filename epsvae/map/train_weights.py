@@ -22,6 +22,7 @@ from epsvae.library.layout import MAX_RADIUS, all_layout
 from epsvae.map.data import MapData, all_weights, metrics_of
 from epsvae.map.model import EpsilonVAE
 from epsvae.map.soft_metrics import soft_metrics
+from epsvae.map.sweep import standardise
 from epsvae.map.weights_out import WeightDecoder, WeightDecoderConfig
 from epsvae.ternary import N_OPERATIONS, decode, encode, operation_trits, project
 from epsvae.ternary.network import State
@@ -50,6 +51,8 @@ class WeightTraining:
     lambda_means: float = 0.05
     """Small: other means than the teacher's are fine if they do the same."""
     lambda_metrics: float = 3.0
+    lambda_radii: float = 0.1
+    """How far apart radii lie counts once more, relative to each checkpoint's own spread."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -167,8 +170,15 @@ class DecoderLoss:
         missed = [(points - wanted, self.scales[0]), (means - wanted_means, self.scales[1])]
         by_points, by_means = (x.square().sum(-1).mean() / scale for x, scale in missed)
         by_metrics = (found - self._metrics(a, b, share, index)).square().mean(0).sum()
+        radii, wanted_radii = (standardise(x.norm(dim=-1)) for x in (points, wanted))
+        by_radii = (radii - wanted_radii).square().mean()
         weights = self.training
-        return by_points + weights.lambda_means * by_means + weights.lambda_metrics * by_metrics
+        return (
+            by_points
+            + weights.lambda_means * by_means
+            + weights.lambda_metrics * by_metrics
+            + weights.lambda_radii * by_radii
+        )
 
     @torch.no_grad()
     def _metrics(

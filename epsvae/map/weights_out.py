@@ -24,7 +24,7 @@ FIRST_STEP = 1e-3
 class WeightDecoderConfig:
     """Size of the hypernetwork."""
 
-    hidden: int = 192
+    hidden: int = 160
     rank: int = 16
     """Size of the core by which each matrix of encoder A is changed."""
 

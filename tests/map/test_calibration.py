@@ -36,7 +36,9 @@ from epsvae.ternary import METRIC_NAMES
 
 @pytest.fixture(scope="module")
 def small_map(trained):
-    return fit_map(trained, MapConfig(architecture=trained.train.architecture))
+    return fit_map(trained, MapConfig(architecture=trained.train.architecture)).requires_grad_(
+        False
+    )
 
 
 @pytest.fixture(scope="module")

@@ -37,7 +37,9 @@ def checkpoints(release):
 @pytest.fixture(scope="module")
 def small_map(trained):
     """The map of the trained small library."""
-    return fit_map(trained, MapConfig(architecture=trained.train.architecture))
+    return fit_map(trained, MapConfig(architecture=trained.train.architecture)).requires_grad_(
+        False
+    )
 
 
 @pytest.fixture(scope="module")

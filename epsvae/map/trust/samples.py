@@ -90,13 +90,14 @@ def _random(split: ExtractedSplit) -> Sample:
 def _broken(
     split: ExtractedSplit, damage: Damage, layers: Sequence[str], rng: np.random.Generator
 ) -> Sample:
-    n = N_FAINT if damage in FAINT else N_BROKEN
+    faint = damage in FAINT
+    n, kind = (N_FAINT, f"faint {damage.kind}") if faint else (N_BROKEN, damage.kind)
     rows = _spread(split, n, rng)
     vectors, places = break_checkpoints(
         all_weights(split, rows), split.architecture, damage, layers, rng
     )
     metrics, runs = _measured(vectors, split), runs_of(split)[rows]
-    return Sample(damage.kind, split, vectors, metrics, runs, places, damage.strength)
+    return Sample(kind, split, vectors, metrics, runs, places, damage.strength)
 
 
 def _harmless(split: ExtractedSplit, rng: np.random.Generator) -> Iterator[Sample]:

@@ -1,0 +1,127 @@
+"""What a map is tried on, and what the tables on trust add up to."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from epsvae.library.index import write_index
+from epsvae.map.calibration import calibrate
+from epsvae.map.fit import fit_map
+from epsvae.map.model import MapConfig
+from epsvae.map.trust import auroc_table, coverage_table, error_deciles, with_score
+from epsvae.map.trust.damage import DAMAGES, FAINT
+from epsvae.map.trust.samples import FOREIGN, N_BROKEN, N_FAINT, TEST, UNREAD, draw_samples
+from epsvae.map.trust.tables import offmap_table
+from epsvae.ternary import METRIC_NAMES
+
+
+@pytest.fixture(scope="module")
+def samples(trained, tmp_path_factory):
+    """Everything but foreign libraries, of which there are none beside the small one."""
+    root = tmp_path_factory.mktemp("no-foreign")
+    write_index(trained.test.index.iloc[:0], root)
+    return list(draw_samples(trained, [trained], root))
+
+
+@pytest.fixture(scope="module")
+def offmap(trained, samples):
+    """Scores of test runs, untrained networks, two kinds of damage and unread layers."""
+    model = fit_map(trained, MapConfig(architecture=trained.train.architecture))
+    wanted = {TEST, "never trained", "zeroed", "noise", UNREAD}
+    few = [sample for sample in samples if sample.kind in wanted]
+    return offmap_table(model, calibrate(model, trained), few).assign(library="small")
+
+
+class TestSamples:
+    def test_every_kind_is_drawn(self, samples):
+        kinds = [sample.kind for sample in samples]
+        damages = [damage.kind for damage in DAMAGES]
+        faint = [f"faint {damage.kind}" for damage in FAINT]
+        unread = [UNREAD] * len(DAMAGES)
+        expected = [TEST, "other library", "never trained", *damages, *faint, *unread]
+        assert kinds == expected
+        assert not set(kinds) & set(FOREIGN)
+
+    def test_sizes_agree(self, samples):
+        for sample in samples:
+            sizes = {len(sample.vectors), len(sample.metrics), len(sample.runs), len(sample.layers)}
+            assert len(sizes) == 1
+        sizes = {sample.kind: len(sample.vectors) for sample in samples}
+        assert sizes["shuffled"] == N_BROKEN
+        assert sizes["faint noise"] == N_FAINT
+
+    def test_metrics_are_measured_on_the_broken_network(self, samples, trained):
+        """Zeroing a layer that is read ends all reconstruction; an unread one changes nothing."""
+        zeroed = next(sample for sample in samples if sample.kind == "zeroed")
+        of_decoder = ["decoder_A" in layer for layer in zeroed.layers]
+        assert zeroed.metrics[of_decoder, 0].max() < 0.01
+        unread = next(sample for sample in samples if sample.kind == UNREAD)
+        known = {tuple(row) for row in trained.test.metrics[:]}
+        assert {tuple(row) for row in unread.metrics} <= known
+
+
+class TestOffmapTable:
+    def test_foreign_kinds_are_told_from_test_runs(self, offmap):
+        table = auroc_table(offmap).set_index("kind")
+        assert table.loc[TEST, "score"] == 0.5
+        for kind in ("never trained", "zeroed", "noise"):
+            assert table.loc[kind, "score"] > 0.9
+
+    def test_reading_cannot_see_unread_layers(self, offmap):
+        table = auroc_table(offmap).set_index("kind")
+        assert table.loc[UNREAD, "weights"] > 0.9
+        assert abs(table.loc[UNREAD, "reading"] - 0.5) < 0.25
+
+    def test_errors_belong_to_the_metrics(self, offmap):
+        errors = offmap[[f"{name}_error" for name in METRIC_NAMES]].mean(axis=1)
+        np.testing.assert_allclose(offmap["error"], errors)
+
+    def test_deciles_hold_everything(self, offmap):
+        deciles = error_deciles(offmap)
+        assert list(deciles["decile"]) == list(range(1, 11))
+        assert deciles["score"].is_monotonic_increasing
+
+
+class TestAuroc:
+    def test_of_known_scores(self):
+        frame = pd.DataFrame(
+            {
+                "library": "one",
+                "kind": [TEST] * 4 + ["far"] * 4 + ["half"] * 2,
+                "reading": [0.1, 0.2, 0.3, 0.4, 2, np.inf, 4, 5, 0.0, 9.0],
+                "weights": 0.0,
+                "error": 0.1,
+                **{f"{name}_inside": True for name in METRIC_NAMES},
+            }
+        )
+        table = auroc_table(frame).set_index("kind")
+        assert table.loc["far", ["score", "flagged"]].tolist() == [1, 1]
+        assert table.loc["half", ["score", "flagged"]].tolist() == [0.5, 0.5]
+        assert table.loc["far", "inside"] == 1
+
+    def test_the_score_is_the_larger_part(self):
+        frame = pd.DataFrame({"reading": [0.2, 3.0], "weights": [1.0, 2.0]})
+        assert list(with_score(frame)["score"]) == [1.0, 3.0]
+
+
+class TestCoverage:
+    def test_runs_count_the_same(self):
+        """A run of eight good checkpoints and one of two bad ones: half."""
+        inside = [True] * 8 + [False] * 2
+        frame = pd.DataFrame(
+            {
+                "library": "one",
+                "rule": "same width",
+                "metric": "coverage",
+                "run": ["long"] * 8 + ["short"] * 2,
+                "predicted": 0.5,
+                "true": [0.5 if hit else 0.9 for hit in inside],
+                "low": 0.4,
+                "high": 0.6,
+            }
+        )
+        both = pd.concat([frame.assign(split=split) for split in ("left out", "test")])
+        table = coverage_table(both).set_index("split")
+        assert table.loc["test", "coverage"] == 0.5
+        assert table.loc["test", ["low", "high"]].tolist() == [0, 1]
+        assert table.loc["test", "width"] == pytest.approx(0.2)
