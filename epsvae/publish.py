@@ -1,6 +1,7 @@
 """Write a release from what was built, and compare two releases number by number."""
 
 import json
+import logging
 import platform
 import shutil
 import subprocess
@@ -21,6 +22,8 @@ from epsvae.map.data import MapData, all_weights
 from epsvae.map.files import AnyMap, save_map
 from epsvae.map.release import MANIFEST, Release
 from epsvae.map.statistics import split_statistics, statistic_names
+
+log = logging.getLogger(__name__)
 
 SPLITS = ("train", "validation", "test")
 CARRIED: Mapping[str, tuple[str, int]] = {
@@ -83,6 +86,15 @@ def carried_runs(index: pd.DataFrame) -> Iterator[str]:
     for regime, (split, n_runs) in CARRIED.items():
         runs = aligned[(aligned["regime"] == regime) & (aligned["split"] == split)]
         yield from runs.sort_values("started")["run"].unique()[:n_runs]
+
+
+def carry_over(reference: Path, release: Path) -> None:
+    """Copy the tables that only `make study` rebuilds, so that every chapter finds its own."""
+    for table in sorted(reference.glob("*.parquet")):
+        if not (release / table.name).is_file():
+            log.info("  %s: the reference's, until make study rebuilds it", table.name)
+            with replacing(release / table.name) as temporary:
+                shutil.copyfile(table, temporary)
 
 
 def write_table(frame: pd.DataFrame, path: Path) -> None:

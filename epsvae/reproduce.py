@@ -34,6 +34,7 @@ from epsvae.map.seed_training import train_seed
 from epsvae.map.train import train_default
 from epsvae.publish import (
     SPLITS,
+    carry_over,
     compare,
     publish_checkpoints,
     publish_library,
@@ -97,6 +98,9 @@ def reproduce_all(artifacts: Path, reference: Path, scale: str = "full", n_jobs:
     ):
         write_table(pd.concat(frames, ignore_index=True), release / f"{name}.parquet")
     publish_checkpoints(release, root)
+    if reference.is_dir():
+        carry_over(reference, release)
+    write_manifest(release, scale, seconds)
     timed("chapters", lambda: _run_chapters(release))
     write_manifest(release, scale, seconds)
     if not (reference / MANIFEST).is_file():
