@@ -24,11 +24,12 @@ from epsvae.library.build import build_libraries
 from epsvae.library.catalogue import catalogue
 from epsvae.library.extract import extract_library
 from epsvae.map.baselines import ROWS
-from epsvae.map.data import MapData, all_weights, load_map_data
+from epsvae.map.data import ARRAYS, MapData, all_weights, load_map_data
 from epsvae.map.evaluation import validation_table
 from epsvae.map.files import AnyMap, load_epsilon_vae
 from epsvae.map.prediction import Prediction, predict_split
 from epsvae.map.release import MANIFEST, open_release
+from epsvae.map.rows.own import SEED_ROWS
 from epsvae.map.seed import SeedConfig, SeedVAE
 from epsvae.map.seed_training import train_seed
 from epsvae.map.train import train_default
@@ -46,13 +47,6 @@ from epsvae.ternary import METRIC_NAMES
 
 log = logging.getLogger(__name__)
 
-LEARNED = {
-    "aligned": ("epsilon_vae_hybrid", "epsilon_vae_hybrid_models"),
-    "unaligned": ("epsilon_vae_unaligned", "epsilon_vae_unaligned_models"),
-}
-"""Libraries that a map is trained on: the folder of the arrays and that of the models."""
-SEED_ROWS = {"seed metrics-only": False, "seed hybrid": True}
-"""Rows of the seed's models, and whether they decode embeddings."""
 ACCESS = {name: access for name, (access, _) in ROWS.items()} | {
     "seed metrics-only": "key weights",
     "seed hybrid": "key weights",
@@ -88,11 +82,11 @@ def reproduce_all(artifacts: Path, reference: Path, scale: str = "full", n_jobs:
         return result
 
     index = timed("libraries", lambda: build_libraries(root, recipes, n_jobs))
-    for library, (arrays, _) in LEARNED.items():
+    for library, arrays in ARRAYS.items():
         runs = index[index["library"] == library]
         timed(f"{library}: extraction", partial(extract_library, runs, root, artifacts / arrays))
     timed("the seed's models", lambda: _train_seed_models(artifacts, n_jobs))
-    parts = [_learn(library, artifacts, release, timed) for library in LEARNED]
+    parts = [_learn(library, artifacts, release, timed) for library in ARRAYS]
     for name, frames in zip(
         ("validation", "predictions", "curves"), zip(*parts, strict=True), strict=True
     ):
@@ -112,7 +106,8 @@ def _learn(
     library: str, artifacts: Path, release: Path, timed: Timed
 ) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     """Fit every row on an extracted library: its table, predicted metrics and training curves."""
-    arrays, models = (artifacts / folder for folder in LEARNED[library])
+    arrays = artifacts / ARRAYS[library]
+    models = artifacts / f"{ARRAYS[library]}_models"
     data = load_map_data(arrays)
     rows: Rows = {}
     for name, (_, fit) in ROWS.items():
@@ -136,7 +131,7 @@ def _train_seed_models(artifacts: Path, n_jobs: int) -> None:
     """Train all of them side by side, one thread each; the states on disk are the result."""
     jobs = [
         delayed(_train_seed_model)(artifacts, library, hybrid)
-        for library in LEARNED
+        for library in ARRAYS
         for hybrid in SEED_ROWS.values()
     ]
     Parallel(n_jobs=n_jobs)(jobs)
@@ -144,7 +139,7 @@ def _train_seed_models(artifacts: Path, n_jobs: int) -> None:
 
 def _train_seed_model(artifacts: Path, library: str, hybrid: bool) -> None:
     torch.set_num_threads(1)
-    _seed_model(artifacts, library, hybrid, load_map_data(artifacts / LEARNED[library][0]))
+    _seed_model(artifacts, library, hybrid, load_map_data(artifacts / ARRAYS[library]))
 
 
 def _seed_model(

@@ -31,7 +31,8 @@ COLUMNS = (
     "z",
     "metrics",
     "embeddings",
-) + ("offmap",)
+    "offmap",
+)
 
 
 def permute(

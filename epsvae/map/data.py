@@ -17,6 +17,10 @@ Rows = Sequence[int] | np.ndarray | slice
 
 EVERY = slice(None)
 
+ARRAYS = {"aligned": "epsilon_vae_hybrid", "unaligned": "epsilon_vae_unaligned"}
+"""Libraries that a map is trained on, and the folder of each one's extracted arrays. Its models
+lie beside it, in a folder of the same name that ends in ``_models``."""
+
 
 @dataclass(frozen=True, eq=False)
 class MapData:

@@ -59,20 +59,20 @@ def summarise(scores: Scores) -> dict[str, tuple[float, float, float]]:
 def measures(scores: Scores) -> dict[str, Measure]:
     """Measures as functions of checkpoint weights, so that a bootstrap only changes the weights."""
     errors = absolute_errors(scores)
-    found = {f"{name}_mae": _mean(error) for name, error in errors.items()}
+    found = {f"{name}_mae": mean_of(error) for name, error in errors.items()}
     for column, name in enumerate(METRIC_NAMES):
         pair = scores.predicted[:, column], scores.true[:, column]
-        found[f"{name}_tau_within"] = _mean(_tau_within(*pair, scores.runs))
+        found[f"{name}_tau_within"] = mean_of(_tau_within(*pair, scores.runs))
     if scores.embedding:
         part = scores.embedding
         found["embedding_r2"] = _one_minus_ratio(part["squared_error"], part["mean_squared_error"])
-        found["cosine"] = _mean(part["cosine"])
-        found["cosine_gain"] = _mean(part["cosine"] - part["mean_cosine"])
-        found["poincare_error"] = _mean(part["poincare_error"])
+        found["cosine"] = mean_of(part["cosine"])
+        found["cosine_gain"] = mean_of(part["cosine"] - part["mean_cosine"])
+        found["poincare_error"] = mean_of(part["poincare_error"])
     return found
 
 
-def _mean(values: Float[np.ndarray, "n"]) -> Measure:
+def mean_of(values: Float[np.ndarray, "n"]) -> Measure:
     """Weighted mean of the values that are defined; NaN if none is."""
     known = np.isfinite(values)
     filled = np.where(known, values, 0.0)

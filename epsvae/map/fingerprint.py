@@ -7,6 +7,7 @@ hidden units are permuted or ReLU units rescaled.
 """
 
 from collections.abc import Iterator, Mapping
+from itertools import pairwise
 
 import torch
 from jaxtyping import Float
@@ -80,7 +81,7 @@ def _weight_blocks(
                 if layer not in seen:
                     yield f"{layer} values", torch.log(torch.linalg.svdvals(matrix) + FLOOR)
                 seen.add(layer)
-            couplings += [_coupling(a, b) for a, b in zip(matrices, matrices[1:], strict=False)]
+            couplings += [_coupling(a, b) for a, b in pairwise(matrices)]
         yield f"{name} coupling", torch.stack(couplings, dim=1)
 
 

@@ -43,10 +43,11 @@ def fit_map(data: MapData, config: MapConfig | None = None) -> EpsilonVAE:
     ]
     fit_ridge(model.geometry, (train.geometry(), codes[0]), (validation.geometry(), codes[1]))
     _fit_curve(model, codes[0], model.geometry(validation.geometry()), data)
-    for metric, reader in enumerate(model.readers):
-        known = train.metric_features()[metric], metrics_of(data.train)[:, [metric]]
-        held_out = validation.metric_features()[metric], metrics_of(data.validation)[:, [metric]]
-        fit_ridge(reader, known, held_out)
+    features = zip(train.metric_features(), validation.metric_features(), strict=True)
+    for metric, (x, x_validation) in enumerate(features):
+        known = x, metrics_of(data.train)[:, [metric]]
+        held_out = x_validation, metrics_of(data.validation)[:, [metric]]
+        fit_ridge(model.readers[metric], known, held_out)
     error = model.latent(validation) - true_codes(model, data.validation)
     model.logvar.copy_(error.square().mean(0).clamp_min(SMALLEST_VARIANCE).log())
     variance = true_codes(model, data.train).square().mean(0)

@@ -19,16 +19,13 @@ from epsvae.library.files import Checkpoint
 from epsvae.library.layout import all_layout, key_layout
 from epsvae.map.curve import Curve
 from epsvae.map.frame import Frame
+from epsvae.map.ranges import inside_ball, link, unlink
 from epsvae.map.sweep import Readings, Sweep
 from epsvae.map.weights_out import WeightDecoder, WeightDecoderConfig
 from epsvae.ternary import METRIC_NAMES, PUBLISHED, Architecture
 from epsvae.ternary.network import State
 
 N_METRICS = len(METRIC_NAMES)
-MARGIN = 2e-3
-"""How close to its bounds a metric is told apart: its link is finite beyond."""
-MAX_NORM = 0.999
-"""Decoded embeddings stay inside the ball of this radius."""
 CHECKPOINTS_AT_ONCE = 256
 """Checkpoints of a batch that are encoded at a time: 100 MB of weights."""
 
@@ -174,14 +171,11 @@ class EpsilonVAE(nn.Module):
 
     def link(self, metrics: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch 3"]:
         """Metrics on the unbounded, standardised scale of z: logit for coverage, artanh else."""
-        coverage = metrics[..., :1].clamp(MARGIN, 1 - MARGIN).logit()
-        correlations = metrics[..., 1:].clamp(MARGIN - 1, 1 - MARGIN).atanh()
-        return (torch.cat([coverage, correlations], -1) - self.shift) / self.scale
+        return (link(metrics) - self.shift) / self.scale
 
     def predict_metrics(self, z: Float[Tensor, "*batch latent"]) -> Float[Tensor, "*batch 3"]:
         """Coverage in (0, 1), distance correlation and radial hierarchy in (-1, 1)."""
-        linked = z[..., -N_METRICS:] * self.scale + self.shift
-        return torch.cat([linked[..., :1].sigmoid(), linked[..., 1:].tanh()], -1)
+        return unlink(z[..., -N_METRICS:] * self.scale + self.shift)
 
     def decode_embeddings(
         self, z: Float[Tensor, "*batch latent"]
@@ -190,7 +184,7 @@ class EpsilonVAE(nn.Module):
         codes = z[..., : self.config.geometry_dim]
         points = self.decoder(codes) + self.curve(codes)
         points = points.unflatten(-1, (self.config.n_anchors, self.config.embedding_dim))
-        return points * (MAX_NORM / points.norm(dim=-1, keepdim=True).clamp_min(MAX_NORM))
+        return inside_ball(points)
 
     def decode_weights(
         self, z: Float[Tensor, "*batch latent"]

@@ -12,7 +12,7 @@ from jaxtyping import Float, Int
 from scipy.stats import rankdata
 from torch import Tensor
 
-from epsvae.map.scores import MAX_NORM
+from epsvae.map.ranges import inside_ball
 from epsvae.ternary import poincare
 
 N_PAIRS = 4096
@@ -34,7 +34,7 @@ def rotation_free(
     procrustes_cosine: cosine after the best orthogonal map (Schönemann, 1966), in [0, 1].
     cka: linear centred kernel alignment (Kornblith et al., 2019), in [0, 1].
     distance_spearman: rank correlation of Poincaré distances over `N_PAIRS` fixed pairs of anchors,
-    in [-1, 1]; points outside the ball are moved to radius `MAX_NORM` first.
+    in [-1, 1]; points outside the ball are moved inside first (`inside_ball`).
     """
     parts = []
     for start in range(0, len(true), CHUNK):
@@ -67,7 +67,7 @@ def _energy(matrices: Float[Tensor, "n rows columns"]) -> Float[Tensor, "n"]:
 
 
 def _distances(points: Points) -> Float[np.ndarray, "n pairs"]:
-    inside = points * (MAX_NORM / points.norm(dim=-1, keepdim=True).clamp_min(MAX_NORM))
+    inside = inside_ball(points)
     i, j = _pairs(points.shape[1])
     return poincare.distance(inside[:, i], inside[:, j]).numpy()
 

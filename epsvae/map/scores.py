@@ -8,9 +8,8 @@ from jaxtyping import Float
 
 from epsvae.library.extracted import ExtractedSplit
 from epsvae.map.prediction import Prediction
+from epsvae.map.ranges import inside_ball
 from epsvae.ternary import METRIC_NAMES, poincare
-
-MAX_NORM = 0.999
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,8 +41,7 @@ def _embedding_scores(
     true: Float[np.ndarray, "n anchors dim"],
     mean: Float[np.ndarray, "anchors dim"],
 ) -> dict[str, Float[np.ndarray, "n"]]:
-    inside = torch.tensor(predicted, dtype=torch.float32)
-    inside = inside * (MAX_NORM / inside.norm(dim=-1, keepdim=True).clamp_min(MAX_NORM))
+    inside = inside_ball(torch.tensor(predicted, dtype=torch.float32))
     distance = poincare.distance(inside, torch.tensor(true))
     return {
         "squared_error": np.square(predicted - true).sum((1, 2), dtype="f8"),

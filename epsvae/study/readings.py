@@ -13,6 +13,7 @@ from epsvae.map.prediction import Prediction
 from epsvae.map.ridge import fit_ridge
 from epsvae.map.statistics import split_statistics
 from epsvae.study.cells import Predictor
+from epsvae.ternary import METRIC_NAMES
 
 READINGS = {
     "sweep": ("sweep",),
@@ -31,10 +32,7 @@ def fit_readings(data: MapData, seed: int, kinds: tuple[str, ...]) -> Predictor:
     differ in what they read and in nothing else."""
     model = fit_map(data, MapConfig(seed=seed))
     basis = _delta_basis(data.train)
-    train, validation = (
-        [_features(model, basis, s, kinds, metric) for metric in (None, 0, 1, 2)]
-        for s in (data.train, data.validation)
-    )
+    train, validation = (_features(model, basis, s, kinds) for s in (data.train, data.validation))
     codes = [
         principal_codes(model.decoder, embeddings_of(s)) for s in (data.train, data.validation)
     ]
@@ -44,12 +42,12 @@ def fit_readings(data: MapData, seed: int, kinds: tuple[str, ...]) -> Predictor:
             (train[m + 1], metrics_of(data.train)[:, [m]]),
             (validation[m + 1], metrics_of(data.validation)[:, [m]]),
         )
-        for m in range(3)
+        for m in range(len(METRIC_NAMES))
     ]
 
     @torch.no_grad()
     def predict(split: ExtractedSplit) -> Prediction:
-        x = [_features(model, basis, split, kinds, metric) for metric in (None, 0, 1, 2)]
+        x = _features(model, basis, split, kinds)
         metrics = torch.cat([read(v) for read, v in zip(readers, x[1:], strict=True)], 1)
         z = torch.cat([geometry(x[0]), model.link(metrics)], 1)
         return Prediction(model.decode_embeddings(z).numpy(), model.predict_metrics(z).numpy())
@@ -68,20 +66,20 @@ def _features(
     basis: tuple[Tensor, Tensor],
     split: ExtractedSplit,
     kinds: tuple[str, ...],
-    metric: int | None,
-) -> Float[Tensor, "n features"]:
-    """Features for the geometry (metric None) or for one metric."""
-    parts = []
-    if "sweep" in kinds:
-        readings = read_split(model, split)
-        parts.append(readings.geometry() if metric is None else readings.metric_features()[metric])
+) -> list[Float[Tensor, "n _"]]:
+    """Features for the geometry, then for each metric."""
+    shared = []
     if "statistics" in kinds:
-        parts.append(torch.from_numpy(split_statistics(split)).float())
+        shared.append(torch.from_numpy(split_statistics(split)).float())
     if "deltas" in kinds:
         mean, directions = basis
         weights = torch.from_numpy(np.array(split.weights[:], dtype=np.float32))
-        parts.append((weights - mean) @ directions)
-    return torch.cat(parts, 1)
+        shared.append((weights - mean) @ directions)
+    if "sweep" not in kinds:
+        return [torch.cat(shared, 1)] * (1 + len(METRIC_NAMES))
+    readings = read_split(model, split)
+    own = (readings.geometry(), *readings.metric_features())
+    return [torch.cat([x, *shared], 1) for x in own]
 
 
 def _delta_basis(split: ExtractedSplit) -> tuple[Tensor, Tensor]:

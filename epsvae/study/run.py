@@ -10,15 +10,14 @@ from tqdm import tqdm
 
 from epsvae.bench import price_of_knowing
 from epsvae.errors import LibraryError
-from epsvae.map.calibration import FILE, calibrate, save_calibration
-from epsvae.map.data import MapData, load_map_data
-from epsvae.map.files import AnyMap, load_epsilon_vae
-from epsvae.map.model import EpsilonVAE
+from epsvae.map.calibration import FILE, save_calibration
+from epsvae.map.data import ARRAYS, MapData, load_map_data
+from epsvae.map.files import AnyMap
 from epsvae.map.rows import ROWS
-from epsvae.map.rows.evaluate import ARRAYS, StudyTables, evaluate_rows
+from epsvae.map.rows.evaluate import StudyTables, evaluate_rows
 from epsvae.map.seed import SeedConfig
 from epsvae.map.seed_training import train_seed
-from epsvae.map.trust import trust_tables
+from epsvae.map.trust import calibrated_maps, trust_tables
 from epsvae.publish import refresh_manifest, write_table
 from epsvae.study.ablations import ablation_cells
 from epsvae.study.scaling import scaling_cells
@@ -73,18 +72,16 @@ def _write_rows(artifacts: Path, cache: Path, release: Path, seeds: range) -> No
 
 def _write_trust(artifacts: Path, release: Path) -> None:
     """The calibration of each map, and what it is worth on test runs and off the map."""
-    for library, folder in ARRAYS.items():
-        model = load_epsilon_vae(artifacts / f"{folder}_models" / "best.pt")
-        if isinstance(model, EpsilonVAE):
-            calibration = calibrate(model, load_map_data(artifacts / folder))
-            save_calibration(calibration, release / library / FILE)
-    for name, table in trust_tables(artifacts, _seed_map(artifacts)).items():
+    maps = calibrated_maps(artifacts)
+    for library, own in maps.items():
+        save_calibration(own.calibration, release / library / FILE)
+    seed_map = _seed_map(artifacts, maps["aligned"].data)
+    for name, table in trust_tables(maps, artifacts / "library", seed_map).items():
         write_table(table, release / f"{name}.parquet")
 
 
-def _seed_map(artifacts: Path) -> AnyMap:
+def _seed_map(artifacts: Path, data: MapData) -> AnyMap:
     """The seed's hybrid that `make reproduce` trained on the aligned library."""
-    data = load_map_data(artifacts / ARRAYS["aligned"])
     state = artifacts / "training" / "aligned-seed-hybrid.pt"
     return train_seed(SeedConfig(), data, seed=0, checkpoint_path=state)[0]
 

@@ -9,10 +9,11 @@ import torch
 from epsvae.errors import LibraryError
 from epsvae.map.baselines import ridge_on_weights
 from epsvae.map.data import MapData
+from epsvae.map.ranges import link, unlink
 from epsvae.map.rows import ROWS, features, function, graph, probes, weights
 from epsvae.map.rows.metadata import recipe_features
 from epsvae.map.rows.row import Row, same_names
-from epsvae.map.rows.targets import fit_targets, link, unlink
+from epsvae.map.rows.targets import fit_targets
 from epsvae.map.rows.training import Training
 from epsvae.ternary import METRIC_NAMES, VALUATION_COUNTS, Architecture
 

@@ -11,6 +11,7 @@ from jaxtyping import Float
 
 from epsvae.library.extracted import ExtractedSplit
 from epsvae.library.index import INDEX, read_index
+from epsvae.map.data import ARRAYS as ARRAYS
 from epsvae.map.data import MapData, load_map_data, run_mean, runs_of
 from epsvae.map.rows import ROWS
 from epsvae.map.rows.cells import Parts, fill_cell, read_prediction, read_seconds
@@ -23,8 +24,6 @@ from epsvae.map.scores import Scores
 
 log = logging.getLogger(__name__)
 
-ARRAYS = {"aligned": "epsilon_vae_hybrid", "unaligned": "epsilon_vae_unaligned"}
-"""Folder of the extracted arrays of each library that rows are fitted on."""
 SEEDS = (0, 1, 2)
 HELD_OUT = ("validation", "test")
 OTHER_WIDTHS = "architectures, other widths"

@@ -9,7 +9,15 @@ import pandas as pd
 from jaxtyping import Float
 
 from epsvae.library.extracted import ExtractedSplit
-from epsvae.map.evaluation import COLUMNS, Measure, interval, measures, resampled, tau_across
+from epsvae.map.evaluation import (
+    COLUMNS,
+    Measure,
+    interval,
+    mean_of,
+    measures,
+    resampled,
+    tau_across,
+)
 from epsvae.map.prediction import Prediction
 from epsvae.map.rotation_free import rotation_free
 from epsvae.map.scores import Scores, score
@@ -49,12 +57,8 @@ def all_measures(scores: Scores) -> dict[str, Measure]:
         found[f"{name}_tau_across"] = tau_across(*pair, scores.runs)
     for name in ROTATION_FREE:
         if name in scores.embedding:
-            found[name] = _mean_of(scores.embedding[name])
+            found[name] = mean_of(scores.embedding[name])
     return found
-
-
-def _mean_of(values: Float[np.ndarray, "n"]) -> Measure:
-    return lambda weights: weights @ values / weights.sum(1)
 
 
 def study_table(

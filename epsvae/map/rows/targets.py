@@ -10,10 +10,11 @@ from torch import Tensor, nn
 from epsvae.library.extracted import ExtractedSplit
 from epsvae.map.data import embeddings_of, metrics_of
 from epsvae.map.fit import fit_decoder, principal_codes
-from epsvae.map.model import MARGIN
+from epsvae.map.model import MapConfig
 from epsvae.map.prediction import Prediction
+from epsvae.map.ranges import link, unlink
 
-N_CODES = 61
+N_CODES = MapConfig().geometry_dim
 """As many as the default map has for the anchors."""
 
 
@@ -63,14 +64,3 @@ def fit_targets(train: ExtractedSplit) -> Targets:
     fit_decoder(decoder, embeddings_of(train))
     linked = link(metrics_of(train))
     return Targets(decoder.requires_grad_(False), tuple(shape), linked.mean(0), linked.std(0))
-
-
-def link(metrics: Float[Tensor, "n 3"]) -> Float[Tensor, "n 3"]:
-    """Metrics on a scale without bounds: logit for coverage, artanh for the correlations."""
-    coverage = metrics[:, :1].clamp(MARGIN, 1 - MARGIN).logit()
-    return torch.cat([coverage, metrics[:, 1:].clamp(MARGIN - 1, 1 - MARGIN).atanh()], dim=1)
-
-
-def unlink(linked: Float[Tensor, "n 3"]) -> Float[Tensor, "n 3"]:
-    """The inverse of `link`."""
-    return torch.cat([linked[:, :1].sigmoid(), linked[:, 1:].tanh()], dim=1)

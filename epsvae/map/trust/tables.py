@@ -3,7 +3,8 @@
 They read what `make reproduce` built; some three minutes on one core.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -23,15 +24,13 @@ from epsvae.map.calibration import (
     local_errors,
     run_quantile,
 )
-from epsvae.map.data import MapData, all_weights, load_map_data, metrics_of
+from epsvae.map.data import ARRAYS, MapData, all_weights, load_map_data, metrics_of
 from epsvae.map.files import AnyMap, load_epsilon_vae
 from epsvae.map.fingerprint import vectors_fingerprint
 from epsvae.map.model import EpsilonVAE
 from epsvae.map.trust.samples import Sample, draw_samples
 from epsvae.ternary import METRIC_NAMES
 
-ARRAYS = {"aligned": "epsilon_vae_hybrid", "unaligned": "epsilon_vae_unaligned"}
-"""Folder of the extracted arrays of each library that has a map."""
 AUDITED_EVERY = 6
 """Of the first test run of each regime, one checkpoint in six is audited."""
 RULES = ("same width", "local width")
@@ -39,31 +38,48 @@ RULES = ("same width", "local width")
 CHOSEN = "local width"
 
 
-def trust_tables(artifacts: Path, seed_map: AnyMap | None = None) -> dict[str, pd.DataFrame]:
-    """Tables ``intervals``, ``offmap`` and ``audit`` of what was built under `artifacts`.
+@dataclass(frozen=True, eq=False)
+class CalibratedMap:
+    """The default map of a library, what it was trained on, and how far to trust it."""
+
+    model: EpsilonVAE
+    data: MapData
+    calibration: Calibration
+
+
+def calibrated_maps(artifacts: Path) -> dict[str, CalibratedMap]:
+    """The default maps that `make reproduce` built under `artifacts`, calibrated, by library."""
+    found = {}
+    for library, folder in ARRAYS.items():
+        model = load_epsilon_vae(artifacts / f"{folder}_models" / "best.pt")
+        if not isinstance(model, EpsilonVAE):
+            raise LibraryError(f"{library}: expected the default map, found {type(model).__name__}")
+        data = load_map_data(artifacts / folder)
+        found[library] = CalibratedMap(model, data, calibrate(model, data))
+    return found
+
+
+def trust_tables(
+    maps: Mapping[str, CalibratedMap], root: Path, seed_map: AnyMap | None = None
+) -> dict[str, pd.DataFrame]:
+    """Tables ``intervals``, ``offmap`` and ``audit`` of calibrated maps; `root` holds the files.
 
     The seed's flat map is audited beside the default one if it is given. The same artifacts give
     the same tables.
     """
     intervals, offmap = [], []
-    calibrations: dict[str, Calibration] = {}
-    maps: dict[str, EpsilonVAE] = {}
-    data = {library: load_map_data(artifacts / folder) for library, folder in ARRAYS.items()}
-    for library, folder in ARRAYS.items():
-        model = load_epsilon_vae(artifacts / f"{folder}_models" / "best.pt")
-        if not isinstance(model, EpsilonVAE):
-            raise LibraryError(f"{library}: expected the default map, found {type(model).__name__}")
-        maps[library] = model
-        calibrations[library] = calibrate(model, data[library])
-        intervals.append(interval_table(model, data[library]).assign(library=library))
-        others = [s for name, s in data.items() if name != library]
-        samples = draw_samples(data[library], others, artifacts / "library")
-        offmap.append(offmap_table(model, calibrations[library], samples).assign(library=library))
-    named: dict[str, AnyMap] = {"default": maps["aligned"]}
+    for library, own in maps.items():
+        intervals.append(interval_table(own.model, own.data).assign(library=library))
+        others = [other.data for name, other in maps.items() if name != library]
+        samples = draw_samples(own.data, others, root)
+        scores = offmap_table(own.model, own.calibration, samples)
+        offmap.append(scores.assign(library=library))
+    aligned = maps["aligned"]
+    named: dict[str, AnyMap] = {"default": aligned.model}
     if seed_map is not None:
         named["seed hybrid"] = seed_map
-    offmaps = {"default": calibrations["aligned"].offmap}
-    audit = audit_table(named, _audited(artifacts / "library", data["aligned"]), offmaps)
+    offmaps = {"default": aligned.calibration.offmap}
+    audit = audit_table(named, _audited(root, aligned.data), offmaps)
     return {
         "intervals": _compact(pd.concat(intervals, ignore_index=True)),
         "offmap": _compact(pd.concat(offmap, ignore_index=True)),
