@@ -1,6 +1,7 @@
 """``epsvae``: what a user types, what a user reads, and one line where something is wrong."""
 
 import errno
+import io
 import re
 import shutil
 import subprocess
@@ -102,13 +103,32 @@ def test_predict_prints_three_metrics_a_file(run: Run) -> None:
     files = CHECKPOINTS[:2]
     code, out, err = run("predict", *files, "--map", MAP)
     assert (code, err) == (0, "")
-    header, *rows = [line.split() for line in out.splitlines()]
-    assert header == ["file", *METRIC_NAMES]
-    assert [row[0] for row in rows] == [str(file) for file in files]
+    header, *rows = out.splitlines()
+    assert header.split() == ["file", *METRIC_NAMES, "off", "map", "flag", "why"]
+    assert [row.split()[0] for row in rows] == [str(file) for file in files]
     for row in rows:
-        coverage, *correlations = map(float, row[1:])
-        assert 0 <= coverage <= 1
-        assert all(-1 <= value <= 1 for value in correlations)
+        intervals = re.findall(r"(-?[\d.]+) \[(-?[\d.]+), (-?[\d.]+)\]", row)
+        assert len(intervals) == len(METRIC_NAMES)
+        for value, low, high in (map(float, found) for found in intervals):
+            assert -1 <= low <= value <= high <= 1
+        assert float(row.split("]")[-1]) <= 1  # a run of the library is on the map
+
+
+def test_predict_without_a_calibration_prints_values_alone(run: Run, tmp_path: Path) -> None:
+    shutil.copyfile(MAP, tmp_path / "map.pt")
+    code, out, err = run("predict", CHECKPOINTS[0], "--map", tmp_path / "map.pt")
+    assert (code, err) == (0, "")
+    header, row = [line.split() for line in out.splitlines()]
+    assert header == ["file", *METRIC_NAMES]
+    assert all(-1 <= float(value) <= 1 for value in row[1:])
+
+
+def test_predict_writes_every_column_for_programs(run: Run) -> None:
+    code, out, _ = run("predict", CHECKPOINTS[0].parent, "--csv", "--map", MAP)
+    table = pd.read_csv(io.StringIO(out))
+    assert code == 0
+    assert list(table["file"]) == [str(f) for f in CHECKPOINTS if f.parent == CHECKPOINTS[0].parent]
+    assert {"coverage_low", "coverage_high", "off_map", "flag", "why"} < set(table)
 
 
 def test_predict_reads_published_files(run: Run, tmp_path: Path) -> None:

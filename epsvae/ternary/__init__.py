@@ -5,6 +5,7 @@ from epsvae.ternary.metrics import CHUNK as CHUNK
 from epsvae.ternary.metrics import METRIC_NAMES as METRIC_NAMES
 from epsvae.ternary.metrics import Metrics as Metrics
 from epsvae.ternary.metrics import evaluate as evaluate
+from epsvae.ternary.metrics import evaluate_with_points as evaluate_with_points
 from epsvae.ternary.network import PUBLISHED as PUBLISHED
 from epsvae.ternary.network import Architecture as Architecture
 from epsvae.ternary.network import TernaryVAE as TernaryVAE

@@ -21,7 +21,13 @@ def distance(
     1e-4 in float32 for norms up to 0.999; beyond, the boundary is kept at a finite distance.
     """
     gap = (x - y).square().sum(-1)
-    room = (1 - x.square().sum(-1)) * (1 - y.square().sum(-1))
+    return from_gap(gap, (1 - x.square().sum(-1)) * (1 - y.square().sum(-1)))
+
+
+def from_gap(
+    gap: Float[Tensor, "*batch"], room: Float[Tensor, "*batch"]
+) -> Float[Tensor, "*batch"]:
+    """The same from |x-y|^2 and (1-|x|^2) (1-|y|^2), for who has these already."""
     u = 2 * gap / room.clamp_min(EPSILON)
     # acosh(1 + u) = log1p(u + sqrt(u (u + 2))), exact for small u where acosh(1 + u) is not.
     return torch.log1p(u + torch.sqrt(u * (u + 2) + EPSILON**2))

@@ -42,7 +42,7 @@ def own_rows(place: Place) -> dict[str, Row]:
 def _default(place: Place, data: MapData, seed: int) -> AnyMap:
     path = place("default", seed)
     if not path.is_file():
-        train_default(data, path.parent, seed)
+        train_default(data, path.parent, seed, weights_out=False)
     return load_epsilon_vae(path)
 
 
