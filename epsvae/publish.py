@@ -37,25 +37,37 @@ EMBEDDINGS_CARRIED = {"aligned": SPLITS, "unaligned": ("validation", "test")}
 ENCODE_BATCH = 64
 
 
-def publish_library(release: Path, library: str, data: MapData, model: AnyMap) -> None:
-    """A learned library's share of a release: its map, embeddings, statistics and latents."""
+def publish_map(release: Path, library: str, data: MapData, model: AnyMap) -> None:
+    """A map, and where it places the checkpoints that it learned from or was held out from."""
     folder = release / library
     folder.mkdir(parents=True, exist_ok=True)
     save_map(model, folder / "map.pt")
+    placed = [
+        _keys(split).join(pd.DataFrame(encode_split(model, split)).add_prefix("z"))
+        for split in map(data.split, SPLITS)
+    ]
+    write_table(pd.concat(placed, ignore_index=True), folder / "z.parquet")
+
+
+def publish_arrays(release: Path, library: str, data: MapData) -> None:
+    """What is known of a library's checkpoints: layer statistics, and embeddings of some splits."""
+    folder = release / library
+    folder.mkdir(parents=True, exist_ok=True)
     names = statistic_names(key_layout(data.train.architecture))
-    latents, statistics = [], []
+    statistics = []
     for name in SPLITS:
         split = data.split(name)
         if name in EMBEDDINGS_CARRIED[library]:
             with replacing(folder / f"{name}_embeddings.npy") as new, new.open("wb") as file:
                 np.save(file, split.embeddings[:].astype(np.float16))
-        keys = split.index[["split", "run", "epoch"]].reset_index(drop=True)
-        z = encode_split(model, split)
-        latents.append(keys.join(pd.DataFrame(z).add_prefix("z")))
         values = split_statistics(split).astype(np.float32)
-        statistics.append(keys.join(pd.DataFrame(values, columns=list(names))))
-    write_table(pd.concat(latents, ignore_index=True), folder / "z.parquet")
+        statistics.append(_keys(split).join(pd.DataFrame(values, columns=list(names))))
     write_table(pd.concat(statistics, ignore_index=True), folder / "statistics.parquet")
+
+
+def _keys(split: ExtractedSplit) -> pd.DataFrame:
+    """What names a checkpoint in the tables of a release."""
+    return split.index[["split", "run", "epoch"]].reset_index(drop=True)
 
 
 @torch.no_grad()

@@ -23,13 +23,13 @@ from epsvae.library.atomic import replacing
 from epsvae.library.build import build_libraries
 from epsvae.library.catalogue import catalogue
 from epsvae.library.extract import extract_library
-from epsvae.map.baselines import ROWS
-from epsvae.map.data import ARRAYS, MapData, all_weights, load_map_data
+from epsvae.map.data import ARRAYS, BOTH, MapData, all_weights, load_both, load_map_data
 from epsvae.map.evaluation import validation_table
 from epsvae.map.files import AnyMap, load_epsilon_vae
 from epsvae.map.prediction import Prediction, predict_split
 from epsvae.map.release import MANIFEST, open_release
-from epsvae.map.rows.own import SEED_ROWS
+from epsvae.map.rows import ROWS
+from epsvae.map.rows.own import ONE_MAP, SEED_ROWS
 from epsvae.map.seed import SeedConfig, SeedVAE
 from epsvae.map.seed_training import train_seed
 from epsvae.map.train import train_default
@@ -37,8 +37,9 @@ from epsvae.publish import (
     SPLITS,
     carry_over,
     compare,
+    publish_arrays,
     publish_checkpoints,
-    publish_library,
+    publish_map,
     summary,
     write_manifest,
     write_table,
@@ -47,11 +48,14 @@ from epsvae.ternary import METRIC_NAMES
 
 log = logging.getLogger(__name__)
 
-ACCESS = {name: access for name, (access, _) in ROWS.items()} | {
+BASELINES = ("training mean", "nearest neighbour", "ExtraTrees", "ridge on weights")
+"""Those of `ROWS` that are fitted in seconds; `make study` fits all, with several seeds."""
+ACCESS = {name: str(ROWS[name].access) for name in BASELINES} | {
     "seed metrics-only": "key weights",
     "seed hybrid": "key weights",
-    "default": "all weights",
     "default, key weights": "key weights",
+    ONE_MAP: "all weights",
+    "default": "all weights",
 }
 """What each row of the table may see of a checkpoint."""
 
@@ -86,6 +90,10 @@ def reproduce_all(artifacts: Path, reference: Path, scale: str = "full", n_jobs:
         runs = index[index["library"] == library]
         timed(f"{library}: extraction", partial(extract_library, runs, root, artifacts / arrays))
     timed("the seed's models", lambda: _train_seed_models(artifacts, n_jobs))
+    for library, arrays in ARRAYS.items():
+        load = partial(load_map_data, artifacts / arrays)
+        timed(f"{library}: default", partial(_default_map, artifacts, library, load))
+    timed("both libraries: default", partial(_publish_one_map, artifacts, release))
     parts = [_learn(library, artifacts, release, timed) for library in ARRAYS]
     for name, frames in zip(
         ("validation", "predictions", "curves"), zip(*parts, strict=True), strict=True
@@ -106,23 +114,24 @@ def _learn(
     library: str, artifacts: Path, release: Path, timed: Timed
 ) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     """Fit every row on an extracted library: its table, predicted metrics and training curves."""
-    arrays = artifacts / ARRAYS[library]
-    models = artifacts / f"{ARRAYS[library]}_models"
-    data = load_map_data(arrays)
+    data = load_map_data(artifacts / ARRAYS[library])
     rows: Rows = {}
-    for name, (_, fit) in ROWS.items():
-        predict = timed(f"{library}: {name}", partial(fit, data))
+    for name in BASELINES:
+        predict = timed(f"{library}: {name}", partial(ROWS[name].fit, data, 0))
         rows[name] = {split: predict(data.split(split)) for split in SPLITS}
     curves = []
     for name, hybrid in SEED_ROWS.items():
-        model, history = _seed_model(artifacts, library, hybrid, data)
-        rows[name] = {s: predict_split(model, data.split(s), embeddings=hybrid) for s in SPLITS}
+        seed_map, history = _seed_model(artifacts, library, hybrid, data)
+        rows[name] = {s: predict_split(seed_map, data.split(s), embeddings=hybrid) for s in SPLITS}
         curves.append(history.assign(regime=library, row=name))
-    model, history = timed(f"{library}: default", lambda: _default_map(models, data))
-    rows["default"] = {s: predict_split(model, data.split(s), all_weights) for s in SPLITS}
+    model, history = _default_map(artifacts, library, lambda: data)
+    one_map, _ = _default_map(artifacts, BOTH, partial(load_both, artifacts))
     rows["default, key weights"] = {s: predict_split(model, data.split(s)) for s in SPLITS}
+    for name, own in ((ONE_MAP, one_map), ("default", model)):
+        rows[name] = {s: predict_split(own, data.split(s), all_weights) for s in SPLITS}
     curves.append(history.assign(regime=library, row="default"))
-    publish_library(release, library, data, model)
+    publish_map(release, library, data, model)
+    publish_arrays(release, library, data)
     table = validation_table(rows, ACCESS, data, library)
     return table, _metric_predictions(rows, data, library), pd.concat(curves)
 
@@ -173,10 +182,20 @@ def _metric_predictions(rows: Rows, data: MapData, library: str) -> pd.DataFrame
     return pd.concat(frames, ignore_index=True)
 
 
-def _default_map(folder: Path, data: MapData) -> tuple[AnyMap, pd.DataFrame]:
+def _default_map(
+    artifacts: Path, library: str, load: Callable[[], MapData]
+) -> tuple[AnyMap, pd.DataFrame]:
+    """The default map of a library, or of both, and its history; trained unless it is on disk."""
+    folder = artifacts / f"{ARRAYS.get(library, library)}_models"
     history = folder / "history.parquet"
     if not history.is_file():
-        tuning = train_default(data, folder)
+        tuning = train_default(load(), folder, weights_out=library != BOTH)
         with replacing(history) as temporary:
             tuning.history.to_parquet(temporary, index=False)
     return load_epsilon_vae(folder / "best.pt"), pd.read_parquet(history)
+
+
+def _publish_one_map(artifacts: Path, release: Path) -> None:
+    """The map of both libraries; 1 GB while it is fitted, so nothing else is in memory."""
+    data = load_both(artifacts)
+    publish_map(release, BOTH, data, _default_map(artifacts, BOTH, lambda: data)[0])

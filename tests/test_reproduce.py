@@ -12,10 +12,11 @@ from epsvae import reproduce
 from epsvae.library import build, key_layout
 from epsvae.library.extracted import load_split
 from epsvae.library.recipes import BaseRecipe, Recipe, Regime, Split, draw_recipe
-from epsvae.map import baselines, seed_training, train
+from epsvae.map import seed_training, train
 from epsvae.map.evaluation import COLUMNS
 from epsvae.map.model import MapConfig
 from epsvae.map.release import open_release
+from epsvae.map.rows import features
 from epsvae.map.seed import SeedConfig
 from epsvae.publish import compare, write_table
 from epsvae.reproduce import reproduce_all
@@ -67,7 +68,7 @@ def small_scale() -> Any:
         patch.setattr(reproduce, "SeedConfig", lambda hybrid: replace(SEED, hybrid=hybrid))
         config = MapConfig(latent_dim=11, n_probes=16, curve_rank=4, architecture=MEDIUM)
         patch.setattr(train, "MapConfig", lambda seed: replace(config, seed=seed))
-        patch.setattr(baselines, "TREES", 20)
+        patch.setattr(features, "TREES", 20)
         patch.setattr(reproduce, "_run_chapters", lambda _: None)
         yield
 
@@ -77,7 +78,7 @@ def artifacts(small_scale: None, tmp_path_factory: pytest.TempPathFactory) -> Pa
     """What a reproduction leaves, here after having been killed before its first map."""
     folder = tmp_path_factory.mktemp("artifacts")
 
-    def killed(*_: Any) -> None:
+    def killed(*_: Any, **__: Any) -> None:
         raise KeyboardInterrupt
 
     with pytest.MonkeyPatch.context() as patch:
@@ -115,6 +116,8 @@ def test_the_seed_s_file_names(artifacts: Path) -> None:
 def test_the_release_is_whole(artifacts: Path) -> None:
     release = open_release(artifacts / "release")
     assert release.manifest["scale"] == "small"
+    assert len(release.latents("both")) == 24 * CHECKPOINTS
+    assert set(release.map("both").config.asdict()) == set(release.map("aligned").config.asdict())
     for library in ("aligned", "unaligned"):
         assert len(release.latents(library)) == 12 * CHECKPOINTS
         assert release.embeddings(library, "test").shape == (4 * CHECKPOINTS, 256, 16)
@@ -134,7 +137,8 @@ def test_every_row_is_in_every_table(artifacts: Path) -> None:
     table, predictions = release.table("validation"), release.table("predictions")
     assert tuple(table.columns) == COLUMNS
     assert set(table["regime"]) == {"aligned", "unaligned"}
-    assert {"training mean", "seed hybrid", "default"} <= set(table["row"])
+    rows = {"training mean", "seed hybrid", "default", "default, both libraries"}
+    assert rows <= set(table["row"])
     assert set(predictions["row"]) == set(table["row"])
     assert set(predictions["split"]) == {"train", "validation", "test"}
     assert predictions[[f"predicted_{name}" for name in METRIC_NAMES]].notna().all(axis=None)

@@ -53,14 +53,6 @@ def nearest_neighbour(data: MapData) -> Predictor:
     return predict
 
 
-def extra_trees(data: MapData, seed: int = 0) -> Predictor:
-    """Extremely randomised trees (Geurts et al., 2006) on layer statistics; metrics only."""
-    known = split_statistics(data.train), data.train.metrics[:]
-    held_out = split_statistics(data.validation), data.validation.metrics[:]
-    forest = best_forest(known, held_out, TREES, seed)
-    return lambda split: Prediction(None, forest.predict(split_statistics(split)))
-
-
 def best_forest(
     train: tuple[Float[np.ndarray, "n features"], Float[np.ndarray, "n targets"]],
     validation: tuple[Float[np.ndarray, "m features"], Float[np.ndarray, "m targets"]],
@@ -151,12 +143,3 @@ def in_range(fit: Callable[P, Predictor]) -> Callable[P, Predictor]:
         return predict_in_range
 
     return fit_in_range
-
-
-ROWS: dict[str, tuple[str, Callable[[MapData], Predictor]]] = {
-    "training mean": ("nothing", training_mean),
-    "nearest neighbour": ("statistics", nearest_neighbour),
-    "ExtraTrees": ("statistics", extra_trees),
-    "ridge on weights": ("key weights", in_range(ridge_on_weights)),
-}
-"""Baselines by name: what each may see of a checkpoint, and how it is fitted."""

@@ -1,10 +1,11 @@
 """What a map is trained and judged on: the extracted splits of one library, as tensors."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -20,6 +21,8 @@ EVERY = slice(None)
 ARRAYS = {"aligned": "epsilon_vae_hybrid", "unaligned": "epsilon_vae_unaligned"}
 """Libraries that a map is trained on, and the folder of each one's extracted arrays. Its models
 lie beside it, in a folder of the same name that ends in ``_models``."""
+BOTH = "both"
+"""What the map is called that learns from all of them together."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,6 +53,32 @@ class MapData:
 def load_map_data(out_dir: Path | str) -> MapData:
     """The three splits that `extract_library` wrote to `out_dir`."""
     return MapData(*(load_split(out_dir, name) for name in ("train", "validation", "test")))
+
+
+def load_both(artifacts: Path | str) -> MapData:
+    """All of `ARRAYS` under `artifacts` as one library: one map for every regime."""
+    return together([load_map_data(Path(artifacts) / folder) for folder in ARRAYS.values()])
+
+
+def together(libraries: Sequence[MapData]) -> MapData:
+    """Several libraries of one architecture as one, in memory; each split joins its own."""
+    return MapData(
+        *(
+            _joined([library.split(name) for library in libraries])
+            for name in ("train", "validation", "test")
+        )
+    )
+
+
+def _joined(splits: Sequence[ExtractedSplit]) -> ExtractedSplit:
+    return replace(
+        splits[0],
+        weights=np.concatenate([split.weights for split in splits]),
+        rest=np.concatenate([split.rest for split in splits]),
+        embeddings=np.concatenate([split.embeddings for split in splits]),
+        metrics=np.concatenate([split.metrics for split in splits]),
+        index=pd.concat([split.index for split in splits], ignore_index=True),
+    )
 
 
 def key_weights(split: ExtractedSplit, rows: Rows = EVERY) -> Float[Tensor, "n key_weights"]:

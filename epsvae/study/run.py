@@ -30,6 +30,8 @@ CELLS: Mapping[str, Callable[[Path, str, MapData], Iterator[Path]]] = {
     "ablations": ablation_cells,
     "scaling": scaling_cells,
 }
+KEYS = ("regime", "split", "row", "reference", "measure", "seed")
+"""What tells the lines of a table apart."""
 STUDIES = ("rows", "trust", "price", *CELLS)
 
 
@@ -65,9 +67,10 @@ def _write_rows(artifacts: Path, cache: Path, release: Path, seeds: range) -> No
     ]
     names = [*FORECAST_ROWS, "default, key weights", "default"]
     tables.append(evaluate_rows(artifacts, "aligned", cache, seeds, names, later=True))
-    for name in ("validation", "paired", "costs"):
-        frames = [getattr(table, name) for table in tables]
-        write_table(pd.concat(frames, ignore_index=True), release / f"{name}.parquet")
+    for name in ("protocol", "paired", "costs"):
+        frame = pd.concat([getattr(table, name) for table in tables], ignore_index=True)
+        keys = [key for key in KEYS if key in frame]  # the map of both libraries comes twice
+        write_table(frame.drop_duplicates(keys), release / f"{name}.parquet")
 
 
 def _write_trust(artifacts: Path, release: Path) -> None:

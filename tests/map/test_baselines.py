@@ -4,25 +4,12 @@ from dataclasses import replace
 
 import numpy as np
 import pandas as pd
-import pytest
 import torch
 from sklearn.linear_model import Ridge
 
 from epsvae.map import baselines
-from epsvae.map.baselines import (
-    ROWS,
-    extra_trees,
-    nearest_neighbour,
-    ridge_on_weights,
-    training_mean,
-)
+from epsvae.map.baselines import nearest_neighbour, ridge_on_weights, training_mean
 from epsvae.map.data import MapData, run_mean, runs_of
-from epsvae.map.prediction import Prediction
-
-
-@pytest.fixture(autouse=True)
-def few_trees(monkeypatch):
-    monkeypatch.setattr(baselines, "TREES", 20)
 
 
 def test_the_mean_knows_no_input(data):
@@ -72,13 +59,6 @@ def test_the_nearest_neighbour_is_blind_to_the_order_of_units(data, permute, sma
     np.testing.assert_array_equal(nearest_neighbour(data)(moved).metrics, split.metrics)
 
 
-def test_trees_predict_metrics_only_and_by_their_seed(data):
-    found = [extra_trees(data, seed)(data.test) for seed in (0, 0, 1)]
-    assert {prediction.embeddings is None for prediction in found} == {True}
-    np.testing.assert_array_equal(found[0].metrics, found[1].metrics)
-    assert not np.array_equal(found[0].metrics, found[2].metrics)
-
-
 def test_ridge_recovers_a_law_that_is_linear_in_the_weights(data):
     """Metrics and embeddings made linear in a few hidden directions of the weights."""
     rng = np.random.default_rng(0)
@@ -117,8 +97,3 @@ def test_ridge_strength_is_chosen_on_validation_runs(data):
     found = ridge_on_weights(data)(data.test).metrics
     assert np.abs(found - data.train.metrics.mean(0)).max() < 0.5
     assert np.ptp(found, axis=0).max() < np.ptp(data.train.metrics, axis=0).max()
-
-
-def test_predictions_are_of_the_table_s_kind(data):
-    for _, fit in ROWS.values():
-        assert isinstance(fit(data)(data.validation), Prediction)

@@ -6,17 +6,18 @@ import numpy as np
 import pytest
 import torch
 
-from epsvae.map import baselines
-from epsvae.map.baselines import ROWS, training_mean
+from epsvae.map.baselines import training_mean
 from epsvae.map.data import MapData, all_weights, embeddings_of, run_mean, runs_of
 from epsvae.map.evaluation import summarise
 from epsvae.map.files import load_epsilon_vae, save_map
 from epsvae.map.fit import fit_map
 from epsvae.map.model import MapConfig
 from epsvae.map.prediction import predict_split
+from epsvae.map.rows import ROWS, features
 from epsvae.map.scores import score
 from epsvae.map.train import train_default
 from epsvae.map.tune import TuneConfig, fine_tune, kl_to_prior
+from epsvae.reproduce import BASELINES
 
 
 @pytest.fixture(scope="module")
@@ -59,19 +60,20 @@ def test_the_closed_form_beats_the_training_mean_on_held_out_runs(trained, close
         assert found[f"{name}_mae"][0] < guess, name
 
 
-@pytest.mark.parametrize("row", list(ROWS))
-def test_every_baseline_on_a_trained_library(trained, row, monkeypatch):
+@pytest.mark.parametrize("name", BASELINES)
+def test_every_baseline_on_a_trained_library(trained, name, monkeypatch):
     """Runs of a few seconds; every row that sees something beats the mean somewhere."""
-    monkeypatch.setattr(baselines, "TREES", 20)
-    access, fit = ROWS[row]
+    monkeypatch.setattr(features, "TREES", 20)
+    monkeypatch.setattr(features, "CODE_TREES", 20)
+    row = ROWS[name]
     mean = run_mean(trained.train.embeddings[:], runs_of(trained.train)).astype("f4")
     reference, found = (
         summarise(score(predict(trained.test), trained.test, mean))
-        for predict in (training_mean(trained), fit(trained))
+        for predict in (training_mean(trained), row.fit(trained, 0))
     )
     errors = [m for m in found if m.endswith("_mae")]
     assert all(np.isfinite(found[m][0]) for m in errors)
-    if access != "nothing":
+    if row.access != "nothing":
         assert any(found[m][0] < reference[m][0] for m in errors)
         assert found.get("embedding_r2", (1.0,))[0] > 0
 

@@ -72,7 +72,7 @@ def data(artifacts):
 
 
 def test_every_regime_has_the_rows_that_can_read_it(tables):
-    table = tables.validation
+    table = tables.protocol
     assert tuple(table.columns) == STUDY_COLUMNS
     assert not table.duplicated(["regime", "split", "row", "measure"]).any()
     rows = table.groupby("regime")["row"].unique().map(set).to_dict()
@@ -92,7 +92,7 @@ def test_every_regime_has_the_rows_that_can_read_it(tables):
 
 
 def test_anchors_are_exact_everywhere(tables):
-    rows = tables.validation[tables.validation["row"].str.startswith("256 anchors")]
+    rows = tables.protocol[tables.protocol["row"].str.startswith("256 anchors")]
     found = rows.pivot(index=["regime", "split"], columns="measure", values="value")
     np.testing.assert_allclose(found[["embedding_r2", "procrustes_cosine", "cka"]], 1, atol=1e-4)
 
@@ -123,10 +123,10 @@ def test_a_second_call_fits_nothing_and_gives_the_same(artifacts, cache, tables,
     monkeypatch.setattr(
         evaluate,
         "own_rows",
-        lambda place: {name: replace(row, fit=fail) for name, row in own_rows(place).items()},
+        lambda *known: {name: replace(row, fit=fail) for name, row in own_rows(*known).items()},
     )
     again = evaluate_rows(artifacts, "aligned", cache, seeds=(0, 1), names=NAMES)
-    pd.testing.assert_frame_equal(again.validation, tables.validation)
+    pd.testing.assert_frame_equal(again.protocol, tables.protocol)
     pd.testing.assert_frame_equal(again.paired, tables.paired)
 
 
@@ -161,7 +161,7 @@ def test_a_foreign_table_of_predictors_at_hand(artifacts, data, tables):
     table = foreign_table(
         rows, {"anchors": "function"}, {"anchors": mean}, index, artifacts / "library", "bases"
     )
-    keys, wanted = ["measure", "value", "low", "high"], tables.validation
+    keys, wanted = ["measure", "value", "low", "high"], tables.protocol
     wanted = wanted[(wanted["row"] == "256 anchors (aligned)") & (wanted["regime"] == "bases")]
     pd.testing.assert_frame_equal(table[keys], wanted[keys].reset_index(drop=True))
 
@@ -178,7 +178,7 @@ def test_foreign_checkpoints_are_those_of_the_index(artifacts):
 def test_forecasting_is_another_regime(artifacts, cache):
     names = ["training mean", "nearest neighbour"]
     tables = evaluate_rows(artifacts, "aligned", cache, names=names, later=True)
-    assert set(tables.validation["regime"]) == {"aligned, later in the run"}
+    assert set(tables.protocol["regime"]) == {"aligned, later in the run"}
     assert tables.paired.empty
-    near = tables.validation.set_index(["split", "row", "measure"])["value"]
+    near = tables.protocol.set_index(["split", "row", "measure"])["value"]
     assert near["test", "nearest neighbour", "embedding_r2"] > 0  # its own past is near

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,12 +13,12 @@ from jaxtyping import Float
 from epsvae.library.extracted import ExtractedSplit
 from epsvae.library.index import INDEX, read_index
 from epsvae.map.data import ARRAYS as ARRAYS
-from epsvae.map.data import MapData, load_map_data, run_mean, runs_of
+from epsvae.map.data import BOTH, MapData, load_both, load_map_data, run_mean, runs_of
 from epsvae.map.rows import ROWS
 from epsvae.map.rows.cells import Parts, fill_cell, read_prediction, read_seconds
 from epsvae.map.rows.foreign import FOREIGN, SPLIT, foreign_splits, score_foreign
 from epsvae.map.rows.later import LATER, later_in_the_run
-from epsvae.map.rows.own import SEED_ROWS, Place, own_rows
+from epsvae.map.rows.own import ONE_MAP, SEED_ROWS, Place, own_rows
 from epsvae.map.rows.row import same_names
 from epsvae.map.rows.table import OPEN, PAIRED_COLUMNS, paired_table, study_table
 from epsvae.map.scores import Scores
@@ -37,9 +38,9 @@ Cells = Mapping[str, Mapping[int, Path]]
 class StudyTables:
     """The full protocol of one library."""
 
-    validation: pd.DataFrame
+    protocol: pd.DataFrame
     """Columns `STUDY_COLUMNS`. Rows on foreign libraries carry the name of the library that they
-    were fitted on: ``default (aligned)``."""
+    were fitted on: ``default (aligned)``; that of all libraries does not."""
     paired: pd.DataFrame
     """Columns `PAIRED_COLUMNS`: differences to the default map."""
     costs: pd.DataFrame
@@ -69,7 +70,8 @@ def evaluate_rows(
     data = load_map_data(artifacts / ARRAYS[library])
     data = later_in_the_run(data) if later else data
     folder = cache / regime.replace(", ", "-").replace(" ", "-")
-    known = ROWS | own_rows(_place(artifacts, library, folder, later))
+    place = _place(artifacts, library, folder, later)
+    known = ROWS | own_rows(place, partial(load_both, artifacts))
     rows = {name: known[name] for name in names or known}
     parts = _parts(data, artifacts / "library", later)
     cells = {
@@ -99,12 +101,15 @@ def evaluate_rows(
 def _place(artifacts: Path, library: str, folder: Path, later: bool) -> Place:
     """Seed 0 is what `make reproduce` trains; the others are kept in the cache."""
     reproduced = {
+        ONE_MAP: artifacts / f"{BOTH}_models" / "best.pt",
         "default": artifacts / f"{ARRAYS[library]}_models" / "best.pt",
         "seed hybrid": artifacts / "training" / f"{library}-seed-hybrid.pt",
         "seed metrics-only": artifacts / "training" / f"{library}-seed-metrics.pt",
     }
 
     def place(name: str, seed: int) -> Path:
+        if name == ONE_MAP and seed:  # the same map, whichever library is asked about
+            return _kept(folder.parent, name, seed)
         return _kept(folder, name, seed) if seed or later else reproduced[name]
 
     return place
@@ -165,9 +170,10 @@ def _part_tables(
 
 
 def _named(frame: pd.DataFrame, library: str) -> pd.DataFrame:
-    """Rows carry the name of the library that they were fitted on."""
+    """Rows carry the name of the library that they were fitted on, unless it was not one."""
     columns = [name for name in ("row", "reference", "better") if name in frame]
-    named = frame[columns].where(frame[columns] == OPEN, frame[columns] + f" ({library})")
+    stay = frame[columns].isin([OPEN, ONE_MAP])
+    named = frame[columns].where(stay, frame[columns] + f" ({library})")
     return frame.assign(**{name: named[name] for name in columns})
 
 

@@ -10,7 +10,7 @@ import torch
 from epsvae.library.extracted import ExtractedSplit
 from epsvae.library.files import Checkpoint
 from epsvae.library.layout import MAX_RADIUS
-from epsvae.map.data import MapData, all_weights, key_weights
+from epsvae.map.data import BOTH, MapData, all_weights, key_weights
 from epsvae.map.files import AnyMap, load_epsilon_vae
 from epsvae.map.model import EpsilonVAE
 from epsvae.map.prediction import Prediction, predict_split
@@ -24,10 +24,15 @@ Place = Callable[[str, int], Path]
 
 SEED_ROWS = {"seed metrics-only": False, "seed hybrid": True}
 """Rows of the seed's models, and whether they decode embeddings."""
+ONE_MAP = f"default, {BOTH} libraries"
+"""The default map again, fitted on every library that has training runs."""
 
 
-def own_rows(place: Place) -> dict[str, Row]:
-    """The seed's rows and the default map's; what `place` has already is not trained again."""
+def own_rows(place: Place, load_both: Callable[[], MapData]) -> dict[str, Row]:
+    """The seed's rows and the default map's; what `place` has already is not trained again.
+
+    `load_both` gives the training runs of `ONE_MAP`, whichever library it is asked about.
+    """
     fit_default = partial(_default, place)
     return {
         **{
@@ -35,6 +40,7 @@ def own_rows(place: Place) -> dict[str, Row]:
             for name in SEED_ROWS
         },
         "default, key weights": Row("key weights", partial(_key_only, fit_default), trained=True),
+        ONE_MAP: Row("all weights", partial(_one_map, place, load_both), trained=True, reads="any"),
         "default": Row("all weights", partial(_all, fit_default), trained=True, reads="any"),
     }
 
@@ -48,6 +54,13 @@ def _default(place: Place, data: MapData, seed: int) -> AnyMap:
 
 def _all(fit: Callable[[MapData, int], AnyMap], data: MapData, seed: int) -> Predictor:
     return map_predictor(fit(data, seed))
+
+
+def _one_map(place: Place, load_both: Callable[[], MapData], data: MapData, seed: int) -> Predictor:
+    path = place(ONE_MAP, seed)
+    if not path.is_file():
+        train_default(load_both(), path.parent, seed, weights_out=False)
+    return map_predictor(load_epsilon_vae(path))
 
 
 def _key_only(fit: Callable[[MapData, int], AnyMap], data: MapData, seed: int) -> Predictor:

@@ -12,7 +12,7 @@ def ridge_on_statistics(data: MapData) -> Predictor:
 
 
 def extra_trees(data: MapData, seed: int) -> Predictor:
-    """Extremely randomised trees on layer statistics: as the baseline, and embeddings besides."""
+    """Extremely randomised trees (Geurts et al., 2006) on layer statistics."""
     return fit_trees(data, split_statistics, seed)
 
 
