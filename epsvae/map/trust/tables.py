@@ -24,7 +24,15 @@ from epsvae.map.calibration import (
     local_errors,
     run_quantile,
 )
-from epsvae.map.data import ARRAYS, MapData, all_weights, load_map_data, metrics_of
+from epsvae.map.data import (
+    ARRAYS,
+    BOTH,
+    MapData,
+    all_weights,
+    load_map_data,
+    metrics_of,
+    together,
+)
 from epsvae.map.files import AnyMap, load_epsilon_vae
 from epsvae.map.fingerprint import vectors_fingerprint
 from epsvae.map.model import EpsilonVAE
@@ -49,14 +57,17 @@ class CalibratedMap:
 
 def calibrated_maps(artifacts: Path) -> dict[str, CalibratedMap]:
     """The default maps that `make reproduce` built under `artifacts`, calibrated, by library."""
-    found = {}
-    for library, folder in ARRAYS.items():
-        model = load_epsilon_vae(artifacts / f"{folder}_models" / "best.pt")
-        if not isinstance(model, EpsilonVAE):
-            raise LibraryError(f"{library}: expected the default map, found {type(model).__name__}")
-        data = load_map_data(artifacts / folder)
-        found[library] = CalibratedMap(model, data, calibrate(model, data))
-    return found
+    found = {library: load_map_data(artifacts / folder) for library, folder in ARRAYS.items()}
+    found[BOTH] = together(list(found.values()))
+    return {library: _calibrated(artifacts, library, data) for library, data in found.items()}
+
+
+def _calibrated(artifacts: Path, library: str, data: MapData) -> CalibratedMap:
+    folder = f"{ARRAYS.get(library, library)}_models"
+    model = load_epsilon_vae(artifacts / folder / "best.pt")
+    if not isinstance(model, EpsilonVAE):
+        raise LibraryError(f"{library}: expected the default map, found {type(model).__name__}")
+    return CalibratedMap(model, data, calibrate(model, data))
 
 
 def trust_tables(
@@ -70,7 +81,8 @@ def trust_tables(
     intervals, offmap = [], []
     for library, own in maps.items():
         intervals.append(interval_table(own.model, own.data).assign(library=library))
-        others = [other.data for name, other in maps.items() if name != library]
+        known = {library, BOTH} if library != BOTH else maps
+        others = [other.data for name, other in maps.items() if name not in known]
         samples = draw_samples(own.data, others, root)
         scores = offmap_table(own.model, own.calibration, samples)
         offmap.append(scores.assign(library=library))
