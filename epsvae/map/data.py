@@ -64,13 +64,14 @@ def together(libraries: Sequence[MapData]) -> MapData:
     """Several libraries of one architecture as one, in memory; each split joins its own."""
     return MapData(
         *(
-            _joined([library.split(name) for library in libraries])
+            joined([library.split(name) for library in libraries])
             for name in ("train", "validation", "test")
         )
     )
 
 
-def _joined(splits: Sequence[ExtractedSplit]) -> ExtractedSplit:
+def joined(splits: Sequence[ExtractedSplit]) -> ExtractedSplit:
+    """Splits of one architecture as one, in memory."""
     return replace(
         splits[0],
         weights=np.concatenate([split.weights for split in splits]),

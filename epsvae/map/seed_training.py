@@ -34,7 +34,7 @@ def train_seed(
     seed: int,
     progress: bool = True,
     max_epochs: int | None = None,
-    patience: int = 50,
+    patience: int = 20,
     checkpoint_path: Path | str | None = None,
 ) -> tuple[SeedVAE, pd.DataFrame]:
     """Train a seed model; return that of the best epoch, in evaluation mode, and the history.

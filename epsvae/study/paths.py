@@ -15,7 +15,7 @@ from epsvae.library.index import read_index
 from epsvae.map.files import load_epsilon_vae
 from epsvae.map.model import EpsilonVAE
 from epsvae.uses.decode import map_sha256
-from epsvae.uses.interpolate import COLUMNS, interpolate
+from epsvae.uses.interpolate import COLUMNS, interpolate_checkpoints
 
 LIBRARIES = ("aligned", "unaligned")
 REGIMES = ("frozen", "unfrozen")
@@ -55,15 +55,15 @@ def pairs(index: pd.DataFrame, library: str) -> list[tuple[pd.Series, pd.Series]
     """Last checkpoints of every frozen and every unfrozen test run, as rows of the index."""
     rows = index[(index["library"] == library) & (index["split"] == "test")]
     last = rows.loc[rows.groupby("run")["epoch"].idxmax()]
-    groups = [[row for _, row in last[last["regime"] == name].iterrows()] for name in REGIMES]
-    if not all(groups):
+    first, second = ([row for _, row in last[last["regime"] == r].iterrows()] for r in REGIMES)
+    if not first or not second:
         raise LibraryError(f"{library}: expected {' and '.join(REGIMES)} test runs, found too few")
-    return list(product(*groups))
+    return list(product(first, second))
 
 
 def _walk(model: EpsilonVAE, root: Path, a: pd.Series, b: pd.Series, path: Path) -> None:
-    ends = [load_checkpoint(root / row["file"]) for row in (a, b)]
-    frame = interpolate(model, *ends, shares=SHARES)
+    first, second = (load_checkpoint(root / row["file"]) for row in (a, b))
+    frame = interpolate_checkpoints(model, first, second, SHARES)
     frame = frame.assign(library=a["library"], run_a=a["run"], run_b=b["run"])
     with replacing(path) as temporary:
         frame[list(PATH_COLUMNS)].to_parquet(temporary, index=False)

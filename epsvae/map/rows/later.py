@@ -5,16 +5,14 @@ checkpoint has its own run's past among the training checkpoints. Numbers of the
 compared.
 """
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
-import pandas as pd
 from jaxtyping import Bool
 
 from epsvae.errors import LibraryError
 from epsvae.library.extracted import ExtractedSplit
-from epsvae.map.data import MapData, runs_of
+from epsvae.map.data import MapData, joined, runs_of
 
 LATER = "later in the run"
 """Ending of the name of such a regime."""
@@ -43,7 +41,7 @@ def later_in_the_run(data: MapData) -> LaterData:
     the first. In memory: some 0.4 MB a training checkpoint.
     """
     splits = (data.train, data.validation, data.test)
-    train = _joined([_part(split, _early(split)) for split in splits])
+    train = joined([_part(split, _early(split)) for split in splits])
     validation, test = (_part(split, ~_early(split)) for split in splits[1:])
     return LaterData(train, validation, test)
 
@@ -62,15 +60,4 @@ def _part(split: ExtractedSplit, rows: Bool[np.ndarray, "n"]) -> ExtractedSplit:
         embeddings=split.embeddings[rows],
         metrics=split.metrics[rows],
         index=split.index[rows].reset_index(drop=True),
-    )
-
-
-def _joined(splits: Sequence[ExtractedSplit]) -> ExtractedSplit:
-    return replace(
-        splits[0],
-        weights=np.concatenate([split.weights for split in splits]),
-        rest=np.concatenate([split.rest for split in splits]),
-        embeddings=np.concatenate([split.embeddings for split in splits]),
-        metrics=np.concatenate([split.metrics for split in splits]),
-        index=pd.concat([split.index for split in splits], ignore_index=True),
     )
