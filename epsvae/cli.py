@@ -109,7 +109,7 @@ def predict(
         typer.Argument(help="Checkpoint files of any widths and depths, or folders of them."),
     ],
     map_file: Annotated[Path, typer.Option("--map", help="The map to use.")] = Path(
-        "data/reference/aligned/map.pt"
+        "data/reference/both/map.pt"
     ),
     csv: Annotated[bool, typer.Option("--csv", help="Every column, for a program.")] = False,
 ) -> None:
@@ -139,6 +139,50 @@ def predict(
 
 
 @app.command()
+def similar(
+    files: Annotated[
+        list[Path],
+        typer.Argument(help="Checkpoint files of any widths and depths, or folders of them."),
+    ],
+    library: Annotated[
+        Path | None,
+        typer.Option(help="Folder of checkpoints to search; default: the map's own library."),
+    ] = None,
+    k: Annotated[int, typer.Option("--k", help="How many to print.", min=1)] = 5,
+    map_file: Annotated[Path, typer.Option("--map", help="The map to use.")] = Path(
+        "data/reference/both/map.pt"
+    ),
+) -> None:
+    """Print the checkpoints of a library that behave most like a file, by distance on the map.
+
+    Metrics marked ~ are predicted, since the library's file does not say; all
+    others were measured. Off the map (a score above 1) distances mean little,
+    and the file is flagged.
+    """
+    from epsvae.map.calibration import FILE, load_calibration
+    from epsvae.map.files import load_epsilon_vae
+    from epsvae.map.model import EpsilonVAE
+    from epsvae.uses.similar import place_files, readable, release_places
+
+    model, beside = load_epsilon_vae(map_file), map_file.with_name(FILE)
+    if not isinstance(model, EpsilonVAE):
+        raise EpsvaeError(f"{map_file}: expected a default map, found {type(model).__name__}")
+    calibration = load_calibration(beside) if beside.is_file() else None
+    if library is None:
+        home = map_file.resolve().parent
+        known = release_places(home.parent, home.name)
+    else:
+        known = place_files(model, [library])
+    asked = place_files(model, files, calibration)
+    for reason in (refused := known.refused + asked.refused):
+        typer.echo(f"refused: {reason}", err=True)
+    if len(asked.z):
+        typer.echo(readable(asked, known, k))
+    if refused:
+        raise typer.Exit(1)
+
+
+@app.command()
 def reproduce(
     artifacts: Annotated[Path, typer.Option(help="Where everything is built.")] = ARTIFACTS,
     reference: Annotated[Path, typer.Option(help="Release to compare with.")] = Path(
@@ -157,7 +201,7 @@ def reproduce(
 def study(
     studies: Annotated[
         list[str] | None,
-        typer.Argument(help="rows, trust, price, ablations, scaling."),
+        typer.Argument(help="rows, trust, price, uses, ablations, scaling."),
     ] = None,
     artifacts: Annotated[Path, typer.Option(help="Where `reproduce` built.")] = ARTIFACTS,
     seeds: Annotated[int, typer.Option(help="Trainings of each trained row.", min=1)] = 3,

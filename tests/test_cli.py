@@ -62,7 +62,8 @@ TAUGHT = {
     ("library", "import"): [".safetensors, .pt, .pth or .ckpt", "every directory is one run"],
     ("extract",): ["anchor embeddings", "artifacts/epsilon_vae_hybrid"],
     ("train",): ["best.pt", "final.pt", "validation", "--seed"],
-    ("predict",): ["three metrics", "without running them", "data/reference/aligned/map.pt"],
+    ("predict",): ["three metrics", "without running them", "data/reference/both/map.pt"],
+    ("similar",): ["behave most like a file", "default: the map's own library", "marked ~", "--k"],
     ("reproduce",): ["From nothing", "resumes", "reference release"],
     ("study",): [
         "several training seeds",
@@ -175,6 +176,45 @@ def test_a_bad_map_is_refused_in_a_line(run: Run, tmp_path: Path, damage: str) -
     code, out, err = run("predict", CHECKPOINTS[0], "--map", path)
     assert (code, out) == (1, "")
     assert re.fullmatch(f"error: {re.escape(str(path))}: expected .*, found .*\n", err)
+
+
+def test_similar_prints_the_nearest_of_the_library(run: Run) -> None:
+    code, out, err = run("similar", CHECKPOINTS[0], "--map", MAP, "--k", "3")
+    assert (code, err) == (0, "")
+    title, header, *rows = out.splitlines()
+    assert re.fullmatch(re.escape(str(CHECKPOINTS[0])) + r", off map \d\.\d\d", title)
+    assert header.split() == ["distance", "run", "epoch", *METRIC_NAMES, "file"]
+    distances = [float(row.split()[0]) for row in rows]
+    assert len(rows) == 3
+    assert distances == sorted(distances)
+    assert distances[0] < 0.05  # the library holds the file itself
+    assert rows[0].split()[1] == CHECKPOINTS[0].parent.name
+    assert "~" not in out
+
+
+def test_similar_searches_a_folder_and_refuses_in_a_line(run: Run, tmp_path: Path) -> None:
+    from epsvae import load_checkpoint
+
+    state = load_checkpoint(CHECKPOINTS[1]).state
+    (tmp_path / "mine").mkdir()
+    torch.save({"model_state_dict": state}, tmp_path / "mine" / "known.pt")
+    (tmp_path / "mine" / "bad.pt").write_text("text")
+    code, out, err = run("similar", CHECKPOINTS[0], "--library", tmp_path, "--map", MAP)
+    assert code == 1
+    assert re.fullmatch(f"refused: {re.escape(str(tmp_path))}/mine/bad.pt: expected .*\n", err)
+    row = out.splitlines()[2].split()
+    assert row[1:3] == ["mine", "?"]
+    assert [value[0] for value in row[3:6]] == ["~"] * 3
+
+
+def test_similar_without_anything_to_search(run: Run, tmp_path: Path) -> None:
+    shutil.copyfile(MAP, tmp_path / "map.pt")
+    code, out, err = run("similar", CHECKPOINTS[0], "--map", tmp_path / "map.pt")
+    assert (code, out) == (1, "")
+    assert err.startswith(f"error: {tmp_path}: expected z.parquet, the places of a library, found")
+    code, _, err = run("similar", CHECKPOINTS[0], "--map", MAP, "--library", tmp_path / "nowhere")
+    assert code == 1
+    assert err.splitlines()[-1] == "error: library: expected at least one checkpoint, found none"
 
 
 def test_import_of_good_and_bad_files(run: Run, tmp_path: Path) -> None:

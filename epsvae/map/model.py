@@ -158,9 +158,13 @@ class EpsilonVAE(nn.Module):
         self, weights: Float[Tensor, "*batch weights"]
     ) -> tuple[Float[Tensor, "*batch latent"], Float[Tensor, "*batch latent"]]:
         """Mean and log-variance of q(z | weights)."""
+        shape = (*weights.shape[:-1], self.config.latent_dim)
+        if not weights.numel():
+            mu = weights.new_zeros(shape)
+            return mu, mu
         batch = weights.reshape(-1, weights.shape[-1])
         parts = [self.latent(self.read(part)) for part in batch.split(CHECKPOINTS_AT_ONCE)]
-        mu = torch.cat(parts).view(*weights.shape[:-1], -1)
+        mu = torch.cat(parts).view(shape)
         return mu, self.logvar.expand_as(mu)
 
     def latent(self, readings: Readings) -> Float[Tensor, "n latent"]:

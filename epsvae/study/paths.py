@@ -44,7 +44,8 @@ def path_cells(artifacts: Path, release: Path, cache: Path) -> Iterator[Path]:
             raise LibraryError(f"{release / library}: expected a map that decodes weights")
         digest = map_sha256(model)
         for a, b in pairs(index, library):
-            name = hashlib.sha256(f"{digest} {a['sha256']} {b['sha256']} {SHARES}".encode())
+            keys = library, digest, a["sha256"], b["sha256"], SHARES
+            name = hashlib.sha256(repr(keys).encode())
             path = cache / f"{name.hexdigest()[:16]}.parquet"
             if not path.is_file():
                 _walk(model, root, a, b, path)

@@ -13,14 +13,19 @@ from epsvae.errors import LibraryError
 from epsvae.map.calibration import FILE, save_calibration
 from epsvae.map.data import ARRAYS, MapData, load_map_data
 from epsvae.map.files import AnyMap
+from epsvae.map.model import EpsilonVAE
+from epsvae.map.release import open_release
 from epsvae.map.rows import ROWS
-from epsvae.map.rows.evaluate import StudyTables, evaluate_rows
+from epsvae.map.rows.evaluate import evaluate_rows
 from epsvae.map.seed import SeedConfig
 from epsvae.map.seed_training import train_seed
 from epsvae.map.trust import calibrated_maps, trust_tables
 from epsvae.publish import refresh_manifest, write_table
 from epsvae.study.ablations import ablation_cells
+from epsvae.study.paths import path_table
 from epsvae.study.scaling import scaling_cells
+from epsvae.study.steering import steering_table
+from epsvae.study.trajectories import trajectory_tables
 
 log = logging.getLogger(__name__)
 
@@ -32,15 +37,17 @@ CELLS: Mapping[str, Callable[[Path, str, MapData], Iterator[Path]]] = {
 }
 KEYS = ("regime", "split", "row", "reference", "measure", "seed")
 """What tells the lines of a table apart."""
-STUDIES = ("rows", "trust", "price", *CELLS)
+STUDIES = ("rows", "trust", "price", "uses", *CELLS)
+Tables = Mapping[str, pd.DataFrame]
 
 
 def run_study(artifacts: Path, studies: Iterable[str] = STUDIES, seeds: int = 3) -> None:
     """Run studies on what `make reproduce` built under `artifacts`, resumable cell by cell.
 
-    Tables go to the release there: the full validation table, paired differences and costs
-    ("rows"), ablations, scaling. `seeds` trainings of each trained row. Raises LibraryError for an
-    unknown study and where there is no release.
+    Tables go to the release there: the full protocol, paired differences and costs ("rows"),
+    intervals and off-map scores ("trust"), measured times ("price"), what the chapters on uses need
+    beyond the release ("uses"), ablations, scaling. `seeds` trainings of each trained row. Raises
+    LibraryError for an unknown study and where there is no release.
     """
     release, cache = artifacts / "release", artifacts / "study"
     if unknown := set(studies) - set(STUDIES):
@@ -48,39 +55,50 @@ def run_study(artifacts: Path, studies: Iterable[str] = STUDIES, seeds: int = 3)
     if not release.is_dir():
         raise LibraryError(f"{release}: expected a release, found none; run: make reproduce")
     torch.set_num_threads(1)
+    known: dict[str, Callable[[], Tables]] = {
+        "rows": lambda: _rows(artifacts, cache / "rows", range(seeds)),
+        "trust": lambda: _trust(artifacts, release),
+        "price": lambda: {"knowing": price_of_knowing(artifacts)},
+        "uses": lambda: _uses(artifacts, release, cache),
+    }
     for study in studies:
-        if study == "rows":
-            _write_rows(artifacts, cache / "rows", release, range(seeds))
-        elif study == "trust":
-            _write_trust(artifacts, release)
-        elif study == "price":
-            write_table(price_of_knowing(artifacts), release / "knowing.parquet")
-        else:
-            write_table(_together(_cells(study, artifacts, cache)), release / f"{study}.parquet")
+        tables = known.get(study, lambda name=study: {name: _cells(name, artifacts, cache)})()
+        for name, table in tables.items():
+            write_table(table, release / f"{name}.parquet")
     refresh_manifest(release)
 
 
-def _write_rows(artifacts: Path, cache: Path, release: Path, seeds: range) -> None:
+def _rows(artifacts: Path, cache: Path, seeds: range) -> Tables:
     """Every row of the protocol, on both libraries, and as a forecast on the aligned one."""
-    tables: list[StudyTables] = [
-        evaluate_rows(artifacts, library, cache, seeds) for library in ARRAYS
-    ]
+    found = [evaluate_rows(artifacts, library, cache, seeds) for library in ARRAYS]
     names = [*FORECAST_ROWS, "default, key weights", "default"]
-    tables.append(evaluate_rows(artifacts, "aligned", cache, seeds, names, later=True))
+    found.append(evaluate_rows(artifacts, "aligned", cache, seeds, names, later=True))
+    tables = {}
     for name in ("protocol", "paired", "costs"):
-        frame = pd.concat([getattr(table, name) for table in tables], ignore_index=True)
+        frame = pd.concat([getattr(part, name) for part in found], ignore_index=True)
         keys = [key for key in KEYS if key in frame]  # the map of both libraries comes twice
-        write_table(frame.drop_duplicates(keys), release / f"{name}.parquet")
+        tables[name] = frame.drop_duplicates(keys)
+    return tables
 
 
-def _write_trust(artifacts: Path, release: Path) -> None:
+def _trust(artifacts: Path, release: Path) -> Tables:
     """The calibration of each map, and what it is worth on test runs and off the map."""
     maps = calibrated_maps(artifacts)
     for library, own in maps.items():
         save_calibration(own.calibration, release / library / FILE)
-    seed_map = _seed_map(artifacts, maps["aligned"].data)
-    for name, table in trust_tables(maps, artifacts / "library", seed_map).items():
-        write_table(table, release / f"{name}.parquet")
+    return trust_tables(maps, artifacts / "library", _seed_map(artifacts, maps["aligned"].data))
+
+
+def _uses(artifacts: Path, release: Path, cache: Path) -> Tables:
+    """What needs the weights of more runs than a release carries, or a few hundred steps."""
+    model, data = open_release(release).map(), load_map_data(artifacts / ARRAYS["aligned"])
+    if not isinstance(model, EpsilonVAE):
+        raise LibraryError(f"{release}: expected the default map, found {type(model).__name__}")
+    return {
+        **trajectory_tables(data, model),
+        "paths": path_table(artifacts, release, cache / "paths"),
+        "steered": steering_table(release, cache / "steering"),
+    }
 
 
 def _seed_map(artifacts: Path, data: MapData) -> AnyMap:
@@ -89,11 +107,10 @@ def _seed_map(artifacts: Path, data: MapData) -> AnyMap:
     return train_seed(SeedConfig(), data, seed=0, checkpoint_path=state)[0]
 
 
-def _cells(study: str, artifacts: Path, cache: Path) -> Iterator[Path]:
+def _cells(study: str, artifacts: Path, cache: Path) -> pd.DataFrame:
+    frames = []
     for library, folder in ARRAYS.items():
         data = load_map_data(artifacts / folder)
-        yield from tqdm(CELLS[study](cache, library, data), desc=f"{library}: {study}", unit="cell")
-
-
-def _together(paths: Iterable[Path]) -> pd.DataFrame:
-    return pd.concat([pd.read_parquet(path) for path in paths], ignore_index=True)
+        cells = tqdm(CELLS[study](cache, library, data), desc=f"{library}: {study}", unit="cell")
+        frames += [pd.read_parquet(path) for path in cells]
+    return pd.concat(frames, ignore_index=True)

@@ -64,8 +64,10 @@ def nearest(
 ) -> Int[Tensor, "n k"]:
     """Rows of the k known checkpoints that are nearest in z, nearest first.
 
-    Raises EpsvaeError if fewer than k are known.
+    Raises EpsvaeError if fewer than k are known, or a z is not finite.
     """
+    if not (z.isfinite().all() and known.isfinite().all()):
+        raise EpsvaeError("nearest: expected finite z, found NaN or infinity")
     if len(known) < k:
         raise EpsvaeError(f"known: expected at least {k} checkpoints, found {len(known)}")
     return torch.cdist(z, known).topk(k, largest=False).indices

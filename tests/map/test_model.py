@@ -171,3 +171,9 @@ def test_the_published_contract(model):
     embeddings, metrics = model(weights)
     assert torch.equal(embeddings, model.decode_embeddings(z))
     assert torch.equal(metrics, model.predict_metrics(z))
+
+
+def test_no_checkpoints_have_no_latents(model):
+    z = model.encode(torch.zeros(0, model.n_key_weights))
+    assert z.shape == (0, model.config.latent_dim)
+    assert model.predict_metrics(z).shape == (0, 3)

@@ -1,0 +1,136 @@
+"""Follow the runs in a folder of checkpoint files, wherever these come from."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from jaxtyping import Float
+
+from epsvae.errors import CheckpointError, EpsvaeError
+from epsvae.library.files import Checkpoint, load_checkpoint
+from epsvae.map.calibration import Calibration
+from epsvae.map.fingerprint import checkpoint_fingerprint
+from epsvae.map.model import EpsilonVAE
+from epsvae.map.predict import checkpoint_files, reasons
+from epsvae.ternary import METRIC_NAMES
+from epsvae.uses.stagnation import StagnationRule, metric_gain
+from epsvae.uses.trajectory import WINDOW, Trajectory
+
+EPOCH_IN_NAME = re.compile(r"epoch[_-]?(\d+(?:\.\d+)?)")
+"""Where a file does not say its epoch, its name may."""
+
+
+@dataclass(frozen=True, eq=False)
+class Followed:
+    """What came of a folder."""
+
+    table: pd.DataFrame
+    """One row a checkpoint, by run and epoch: run, epoch, file, the predicted metrics, step (length
+    in z since the one before), speed (that per epoch), turning (degrees, at the checkpoint), pace
+    (net movement per epoch over a window), gain (of the predicted metric that gained most, per
+    epoch) and, with a rule, alarm. NaN where a run is too short to say."""
+    paths: list[Trajectory]
+    refused: list[str]
+    """Files that were left out, each with its reason."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Point:
+    run: str
+    epoch: float
+    file: Path
+    z: Float[np.ndarray, "latent"]
+
+
+def follow(
+    folder: Path | str,
+    model: EpsilonVAE,
+    calibration: Calibration | None = None,
+    rule: StagnationRule | None = None,
+) -> Followed:
+    """Read every checkpoint below a folder onto the map; each directory is one run.
+
+    Epochs are those that the files state, or else those in their names (``epoch_10.pt``). Files are
+    refused that cannot be read, that tell no epoch, that repeat an epoch of their run and, if the
+    map's calibration is given, that are off the map. `rule` adds the alarm of stagnation. Raises
+    EpsvaeError if nothing is left.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise EpsvaeError(f"{folder}: expected a folder of checkpoints, found none")
+    points: dict[tuple[str, float], _Point] = {}
+    refused: list[str] = []
+    for file in checkpoint_files(folder):
+        try:
+            point = _read(file, folder, model, calibration)
+            if known := points.get((point.run, point.epoch)):
+                raise CheckpointError(
+                    f"{file}: expected one checkpoint an epoch, found epoch "
+                    f"{point.epoch:g} in {known.file.name}, too"
+                )
+            points[point.run, point.epoch] = point
+        except CheckpointError as error:
+            refused.append(str(error))
+    if not points:
+        raise EpsvaeError(
+            f"{folder}: expected a checkpoint that the map reads, found none; {refused[0]}"
+        )
+    runs: dict[str, list[_Point]] = {}
+    for point in sorted(points.values(), key=lambda p: (p.run, p.epoch)):
+        runs.setdefault(point.run, []).append(point)
+    paths = [
+        Trajectory(np.array([p.epoch for p in run]), np.stack([p.z for p in run]), name)
+        for name, run in runs.items()
+    ]
+    tables = [_table(path, runs[path.run], model, rule) for path in paths]
+    return Followed(pd.concat(tables, ignore_index=True), paths, refused)
+
+
+@torch.no_grad()
+def _read(file: Path, folder: Path, model: EpsilonVAE, calibration: Calibration | None) -> _Point:
+    checkpoint = load_checkpoint(file)
+    epoch = _epoch(checkpoint, file)
+    z = model.encode(checkpoint).double().numpy()
+    if not np.isfinite(z).all():
+        raise CheckpointError(f"{file}: expected a finite reading, found NaN or infinity")
+    if calibration is not None:
+        novelty = calibration.offmap(checkpoint_fingerprint(model, checkpoint))
+        if novelty.flagged[0]:
+            raise CheckpointError(
+                f"{file}: expected a checkpoint on the map, found an off-map score of "
+                f"{float(novelty.score):.2f}: {next(reasons(novelty))}"
+            )
+    run = file.parent.relative_to(folder).as_posix()
+    return _Point(folder.resolve().name if run == "." else run, epoch, file, z)
+
+
+def _epoch(checkpoint: Checkpoint, file: Path) -> float:
+    if checkpoint.epoch is not None:
+        return float(checkpoint.epoch)
+    if found := EPOCH_IN_NAME.search(file.stem):
+        return float(found[1])
+    raise CheckpointError(f"{file}: expected an epoch in the file or in its name, found none")
+
+
+@torch.no_grad()
+def _table(
+    path: Trajectory, points: list[_Point], model: EpsilonVAE, rule: StagnationRule | None
+) -> pd.DataFrame:
+    metrics = model.predict_metrics(torch.as_tensor(path.z, dtype=torch.float32)).double().numpy()
+    window = rule.window if rule else WINDOW
+    turning = np.full(len(path), np.nan)
+    turning[1:-1] = np.degrees(path.turning_angles)
+    table = pd.DataFrame({"run": path.run, "epoch": path.epochs})
+    table["file"] = [str(point.file) for point in points]
+    table[list(METRIC_NAMES)] = metrics
+    table["step"] = np.concatenate([[np.nan], path.step_lengths])
+    table["speed"] = np.concatenate([[np.nan], path.speeds])
+    table["turning"] = turning
+    table["pace"] = path.paces(window)
+    table["gain"] = metric_gain(metrics, path.epochs, window)
+    if rule:
+        table["alarm"] = rule(table["pace"].to_numpy(), table["gain"].to_numpy())
+    return table
