@@ -33,7 +33,8 @@ CARRIED: Mapping[str, tuple[str, int]] = {
     "homeostatic": ("test", 1),
 }
 """Aligned test runs whose checkpoint files a release carries: how many of each regime."""
-EMBEDDINGS_CARRIED = {"aligned": SPLITS, "unaligned": ("validation", "test")}
+ARRAYS_CARRIED = {"aligned": SPLITS, "unaligned": ("validation", "test")}
+"""Splits whose embeddings and statistics a release carries: 60 MB are soon full."""
 ENCODE_BATCH = 64
 
 
@@ -50,16 +51,15 @@ def publish_map(release: Path, library: str, data: MapData, model: AnyMap) -> No
 
 
 def publish_arrays(release: Path, library: str, data: MapData) -> None:
-    """What is known of a library's checkpoints: layer statistics, and embeddings of some splits."""
+    """Embeddings and layer statistics of the checkpoints of some splits."""
     folder = release / library
     folder.mkdir(parents=True, exist_ok=True)
     names = statistic_names(key_layout(data.train.architecture))
     statistics = []
-    for name in SPLITS:
+    for name in ARRAYS_CARRIED[library]:
         split = data.split(name)
-        if name in EMBEDDINGS_CARRIED[library]:
-            with replacing(folder / f"{name}_embeddings.npy") as new, new.open("wb") as file:
-                np.save(file, split.embeddings[:].astype(np.float16))
+        with replacing(folder / f"{name}_embeddings.npy") as new, new.open("wb") as file:
+            np.save(file, split.embeddings[:].astype(np.float16))
         values = split_statistics(split).astype(np.float32)
         statistics.append(_keys(split).join(pd.DataFrame(values, columns=list(names))))
     write_table(pd.concat(statistics, ignore_index=True), folder / "statistics.parquet")
@@ -112,7 +112,7 @@ def carry_over(reference: Path, release: Path) -> None:
 def write_table(frame: pd.DataFrame, path: Path) -> None:
     """Write a parquet file, at once."""
     with replacing(path) as temporary:
-        frame.to_parquet(temporary, index=False)
+        frame.to_parquet(temporary, index=False, compression="zstd", compression_level=19)
 
 
 def write_manifest(release: Path, scale: str, seconds: Mapping[str, float]) -> None:

@@ -140,10 +140,10 @@ def discover_in_folder(
 ) -> tuple[Float[Tensor, "n latent"], pd.DataFrame]:
     """Promising new points between the checkpoints of a folder: (z, `promises`).
 
-    The kept ones come first, best distance correlation first. Fits a density to all checkpoints, draws from it, and runs what the map promises and re-reads
-    as promising; nothing of that kind gives no rows. Raises CheckpointError, which names the file,
-    for one that cannot be read or that the calibration finds off the map, and EpsvaeError for fewer
-    than two checkpoints.
+    The kept ones come first, best distance correlation first. Fits a density to all checkpoints,
+    draws from it, and runs what the map promises and re-reads as promising; nothing of that kind
+    gives no rows. Raises CheckpointError, which names the file, for one that cannot be read or that
+    the calibration finds off the map, and EpsvaeError for fewer than two checkpoints.
     """
     files = [file for folder in folders for file in checkpoint_files(Path(folder))]
     known = torch.stack([_encode(model, file, calibration) for file in files])

@@ -30,7 +30,8 @@ def ridge_on_realigned(data: MapData, seed: int) -> Predictor:
     """Ridge regression on key weights, re-aligned to a training checkpoint that the seed draws."""
     rng = np.random.default_rng(seed)
     reference = data.train.weights[int(rng.integers(len(data.train.weights)))]
-    aligned = MapData(*(realign(s, reference) for s in (data.train, data.validation, data.test)))
+    names = ("train", "validation", "test")
+    aligned = replace(data, **{name: realign(data.split(name), reference) for name in names})
     predict = ridge_on_weights(aligned)
     test = aligned.test
 
