@@ -88,10 +88,11 @@ def checkpoint_files(path: Path) -> list[Path]:
     """
     if not path.is_dir():
         return [path]
-    files = [file for file in path.rglob("*") if file.suffix in SUFFIXES and file.is_file()]
+    known = (file for file in path.rglob("*") if file.suffix in SUFFIXES and file.is_file())
+    files = sorted(file for file in known if not file.name.startswith("."))
     if not files:
         raise CheckpointError(f"{path}: expected checkpoint files in the folder, found none")
-    return sorted(file for file in files if not file.name.startswith("."))
+    return files
 
 
 def _row(

@@ -60,6 +60,7 @@ ROW_NOTES = {
     "neural graph": "messages along the checkpoint's own connections",
     "probe-only encoder": "learned probes, read by a network that starts from nothing",
     "default, key weights": "the map of this book, with all but the key weights hidden",
+    "default, both libraries": "the same map, fitted on the training runs of both libraries",
     "default": "the map of this book: a sweep of probes, started in closed form",
     "256 anchors": "runs the network on the anchors, estimates the metrics from them",
     "full evaluation": "runs the network on everything: exact by definition",

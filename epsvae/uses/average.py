@@ -64,7 +64,8 @@ def nearest(
 ) -> Int[Tensor, "n k"]:
     """Rows of the k known checkpoints that are nearest in z, nearest first.
 
-    Raises EpsvaeError if fewer than k are known, or a z is not finite.
+    Of equally near ones any may come first. Raises EpsvaeError if fewer than k are known, or a z is
+    not finite.
     """
     if not (z.isfinite().all() and known.isfinite().all()):
         raise EpsvaeError("nearest: expected finite z, found NaN or infinity")

@@ -57,8 +57,10 @@ def coordinates(distances: Float[np.ndarray, "n n"], dim: int = 64) -> Float[np.
     """Points whose Euclidean distances come close to the given ones: classical scaling.
 
     Source: Torgerson (1952). Negative eigenvalues, where the distances are not Euclidean, are left
-    out; d is `dim` or n, if that is smaller.
+    out; d is `dim` or n, if that is smaller. Raises EpsvaeError for distances that are not finite.
     """
+    if not len(_finite(distances, "distances")):
+        return np.zeros((0, 0))
     centred = np.square(distances) - np.square(distances).mean(0)
     centred -= centred.mean(1, keepdims=True)
     values, vectors = np.linalg.eigh(-(centred + centred.T) / 4)
@@ -68,9 +70,12 @@ def coordinates(distances: Float[np.ndarray, "n n"], dim: int = 64) -> Float[np.
 def cluster_by_means(z: Points, k: int, seed: int = 0, starts: int = STARTS) -> Labels:
     """KMeans labels 0 ... k - 1.
 
-    Raises EpsvaeError for coordinates that are not finite and for fewer than k different points.
+    Raises EpsvaeError for coordinates that are not finite, for fewer than k different points and
+    for k below 1.
     """
     points = _finite(z)
+    if k < 1:
+        raise EpsvaeError(f"k: expected 1 or more clusters, found {k}")
     if (found := len(np.unique(points, axis=0))) < k:
         raise EpsvaeError(f"z: expected at least {k} different checkpoints, found {found}")
     return KMeans(k, n_init=starts, random_state=seed).fit_predict(points).astype(np.int64)
@@ -80,7 +85,8 @@ def cluster_by_density(z: Points, smallest: int, distances: bool = False) -> Lab
     """HDBSCAN labels (Campello, Moulavi and Sander, 2013); `LOOSE` where there is no dense cluster.
 
     `smallest` is the size of the smallest cluster, at least 2; no number of clusters is given.
-    ``distances=True`` if z is a matrix of distances. Fewer than `smallest` points are all loose.
+    ``distances=True`` if z is a matrix of distances. Fewer than `smallest` points are all loose,
+    and so are copies of one point: nothing is less dense.
     """
     points = _finite(z)
     if smallest < 2:
@@ -92,10 +98,10 @@ def cluster_by_density(z: Points, smallest: int, distances: bool = False) -> Lab
     return method.fit_predict((points + points.T) / 2 if distances else points).astype(np.int64)
 
 
-def _finite(z: Points) -> Float[np.ndarray, "n dim"]:
+def _finite(z: Points, name: str = "z") -> Float[np.ndarray, "n dim"]:
     points = np.asarray(z, dtype=float)
     if not np.isfinite(points).all():
-        raise EpsvaeError("z: expected finite coordinates, found NaN or infinity")
+        raise EpsvaeError(f"{name}: expected finite numbers, found NaN or infinity")
     return points
 
 

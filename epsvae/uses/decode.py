@@ -41,7 +41,7 @@ def realise(model: EpsilonVAE, z: Float[Tensor, "*batch latent"], n_jobs: int = 
     Raises EpsvaeError for a map without a weight decoder and for a z that is not finite.
     """
     batch = z.reshape(-1, z.shape[-1])
-    _refuse_infinite(batch)
+    refuse_infinite(batch)
     parts = (model.decode_weights(part) for part in batch.split(AT_ONCE))
     found = _run_parts(model.config.architecture, parts, n_jobs)
     return Realised(*(x.view(*z.shape[:-1], *x.shape[1:]) for x in found))
@@ -52,7 +52,7 @@ def run_weights(
 ) -> Realised:
     """Run networks given as vectors of all parameters, wherever these come from.
 
-    Raises ValueError if an embedding is NaN or infinite.
+    Raises EpsvaeError if an embedding is NaN or infinite.
     """
     return _run_parts(architecture, weights.split(AT_ONCE), n_jobs)
 
@@ -70,7 +70,7 @@ def virtual_checkpoint(
     ``source``. Its own metrics are unknown until it is run. Raises EpsvaeError for a map without
     a weight decoder and for a z that is not finite.
     """
-    _refuse_infinite(z[None])
+    refuse_infinite(z[None])
     with torch.no_grad():
         architecture = model.config.architecture
         state = all_layout(architecture).unflatten(model.decode_weights(z))
@@ -127,7 +127,10 @@ def _run_one(
     architecture: Architecture, vector: Float[Tensor, "weights"], anchors: Int[Tensor, "anchors"]
 ) -> Realised:
     state = all_layout(architecture).unflatten(vector)
-    found, points = evaluate_with_points(state, architecture, float(state[MAX_RADIUS]))
+    try:
+        found, points = evaluate_with_points(state, architecture, float(state[MAX_RADIUS]))
+    except ValueError as error:
+        raise EpsvaeError(f"weights: {error}") from error
     return Realised(torch.from_numpy(found.vector()), points[anchors])
 
 
@@ -142,7 +145,10 @@ def _one_thread_each() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _refuse_infinite(z: Float[Tensor, "n latent"]) -> None:
+def refuse_infinite(z: Float[Tensor, "n latent"], name: str = "z") -> None:
+    """Raise EpsvaeError, which names the rows, for points that are not finite."""
     if not z.isfinite().all():
         bad = (~z.isfinite().all(-1)).nonzero().flatten().tolist()
-        raise EpsvaeError(f"z: expected finite coordinates, found NaN or infinity in rows {bad}")
+        raise EpsvaeError(
+            f"{name}: expected finite coordinates, found NaN or infinity in rows {bad}"
+        )

@@ -44,8 +44,8 @@ def rank_correlation(
 ) -> tuple[float, float, float]:
     """Spearman's correlation with its 95 % interval over runs, which are resampled whole.
 
-    NaN where one side is constant, the interval for a single run, too. Raises EpsvaeError for no
-    values.
+    NaN where one side is constant or has a NaN, the interval for a single run, too. Raises
+    EpsvaeError for no values.
     """
     values, names = np.column_stack([a, b]), np.asarray(runs, dtype=object)
     if not len(values):

@@ -27,13 +27,17 @@ PLACE, VELOCITY, BOTH = "place", "velocity", "place and velocity"
 
 @dataclass(frozen=True, eq=False)
 class Early:
-    """What is known of a run at some epoch, and how long it will go on."""
+    """What is known of a run at some epoch, and how long it will go on; EpsvaeError for NaN."""
 
     z: Float[np.ndarray, "latent"]
     velocity: Float[np.ndarray, "latent"]
     """Per epoch, over the last `WINDOW` epochs, or over what there is."""
     remaining: float
     """Epochs to the end."""
+
+    def __post_init__(self) -> None:
+        if not all(np.isfinite(part).all() for part in (self.z, self.velocity, self.remaining)):
+            raise EpsvaeError("early: expected a finite place and velocity, found NaN or infinity")
 
 
 def early_part(path: Trajectory, share: float, last_epoch: float | None = None) -> Early:
@@ -68,7 +72,11 @@ def extrapolate(runs: Sequence[Early], damping: float = 1.0) -> Float[np.ndarray
 
 
 def best_damping(runs: Sequence[Early], ends: Float[np.ndarray, "runs latent"]) -> float:
-    """The damping with the smallest squared error on runs whose end is known; 0 if none moved."""
+    """The damping with the smallest squared error on runs whose end is known; 0 if none moved.
+
+    Raises EpsvaeError for no runs and for an unknown end.
+    """
+    _refuse_unknown(runs, ends)
     ahead = extrapolate(runs) - persist(runs)
     squared = float((ahead**2).sum())
     return float((ahead * (ends - persist(runs))).sum()) / squared if squared > 0 else 0.0
@@ -95,12 +103,13 @@ def fit_forecast(
 ) -> Forecast:
     """Learn from training runs, at one share of their epochs, where runs end.
 
-    Raises EpsvaeError for fewer than three runs.
+    Raises EpsvaeError for fewer than three runs and for an unknown end.
     """
     if len(runs) < 3 or len(runs) != len(ends):
         raise EpsvaeError(
             f"runs: expected at least 3 with an end each, found {len(runs)} and {len(ends)} ends"
         )
+    _refuse_unknown(runs, ends)
     ridge = RidgeCV(STRENGTHS).fit(_features(runs, knows), ends - persist(runs))
     return Forecast(ridge, knows, -float(ridge.best_score_))
 
@@ -109,6 +118,14 @@ def choose_forecast(runs: Sequence[Early], ends: Float[np.ndarray, "runs latent"
     """The forecast with the smallest error on left-out training runs, whatever it knows."""
     forecasts = (fit_forecast(runs, ends, knows) for knows in (PLACE, VELOCITY, BOTH))
     return min(forecasts, key=lambda forecast: forecast.left_out_error)
+
+
+def _refuse_unknown(runs: Sequence[Early], ends: Float[np.ndarray, "runs latent"]) -> None:
+    if len(runs) != len(ends) or not np.isfinite(ends).all():
+        raise EpsvaeError(
+            f"ends: expected a finite one of each of {len(runs)} runs, found "
+            f"{int(np.isfinite(ends).all(axis=-1).sum())} such of {len(ends)}"
+        )
 
 
 def _features(runs: Sequence[Early], knows: str) -> Float[np.ndarray, "runs features"]:
@@ -123,7 +140,11 @@ def _features(runs: Sequence[Early], knows: str) -> Float[np.ndarray, "runs feat
 def copy_nearest(
     runs: Sequence[Early], known: Sequence[Early], ends: Float[np.ndarray, "known latent"]
 ) -> Float[np.ndarray, "runs latent"]:
-    """Go on as the training run did that stood closest in z at the same share of its epochs."""
+    """Go on as the training run did that stood closest in z at the same share of its epochs.
+
+    Raises EpsvaeError if either side has no runs, and for an unknown end.
+    """
+    _refuse_unknown(known, ends)
     places, places_known = persist(runs), persist(known)
     distances = np.linalg.norm(places[:, None] - places_known[None], axis=2)
     return places + (ends - places_known)[distances.argmin(axis=1)]

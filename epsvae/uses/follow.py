@@ -75,9 +75,8 @@ def follow(
         except CheckpointError as error:
             refused.append(str(error))
     if not points:
-        raise EpsvaeError(
-            f"{folder}: expected a checkpoint that the map reads, found none; {refused[0]}"
-        )
+        why = f"; {refused[0]}" if refused else ""
+        raise EpsvaeError(f"{folder}: expected a checkpoint that the map reads, found none{why}")
     runs: dict[str, list[_Point]] = {}
     for point in sorted(points.values(), key=lambda p: (p.run, p.epoch)):
         runs.setdefault(point.run, []).append(point)

@@ -123,6 +123,8 @@ def last_checkpoint(path: Path) -> Checkpoint:
     Raises CheckpointError for a folder without checkpoints and for files that cannot be read.
     """
     checkpoints = [load_checkpoint(file) for file in checkpoint_files(path)]
+    if not checkpoints:
+        raise CheckpointError(f"{path}: expected checkpoint files in the folder, found none")
     order = [-1.0 if c.epoch is None else c.epoch for c in checkpoints]
     return checkpoints[max(range(len(order)), key=lambda i: (order[i], i))]
 

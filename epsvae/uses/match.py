@@ -9,6 +9,7 @@ from jaxtyping import Float
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
+from epsvae.errors import EpsvaeError
 from epsvae.library.layout import all_layout
 from epsvae.map.rows.symmetry import HiddenLayer, hidden_layers
 from epsvae.ternary import Architecture
@@ -24,8 +25,10 @@ def match_units(
     """b with its hidden units reordered to be as close to a as possible; b's function is unchanged.
 
     Layer after layer the best order given all others, until none changes (weight matching;
-    Ainsworth, Hayase and Srinivasa, 2023).
+    Ainsworth, Hayase and Srinivasa, 2023). Raises EpsvaeError for weights that are not finite.
     """
+    if not (a.isfinite().all() and b.isfinite().all()):
+        raise EpsvaeError("weights: expected finite numbers, found NaN or infinity")
     layout = all_layout(architecture)
     wanted, new = layout.unflatten(a), layout.unflatten(b)
     for _ in range(ROUNDS):

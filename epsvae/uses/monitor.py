@@ -26,7 +26,7 @@ from epsvae.map.model import EpsilonVAE
 from epsvae.map.predict import ENDS, reasons
 from epsvae.ternary import METRIC_NAMES, Metrics
 
-NOT_FINITE = "weights (not finite)"
+NOT_FINITE, UNREAD = "weights (not finite)", "behaviour (not finite)"
 UNKNOWN = (float("nan"),) * len(METRIC_NAMES)
 
 
@@ -36,7 +36,7 @@ class Report:
 
     step: int
     predicted: Metrics
-    """NaN if the weights are not finite."""
+    """NaN if the weights are not finite, or too large to be read."""
     low: Metrics
     """Lower ends of the 90 % intervals; NaN without a calibration."""
     high: Metrics
@@ -53,6 +53,7 @@ class QualityMonitor:
 
     `every` steps it reads the network; at other steps it gives None. `calibration` is the map's own
     and brings intervals and the flag. `max_radius` is the network's where it does not say itself.
+    Raises EpsvaeError for fewer steps than one and for a radius that is not in (0, 1).
     """
 
     def __init__(
@@ -64,6 +65,8 @@ class QualityMonitor:
     ) -> None:
         if every < 1:
             raise EpsvaeError(f"every: expected a positive number of steps, found {every}")
+        if max_radius is not None and not 0 < max_radius < 1:
+            raise EpsvaeError(f"max_radius: expected a number in (0, 1), found {max_radius}")
         self.model, self.calibration, self.every = model, calibration, every
         self.max_radius = max_radius
         self.history: list[Report] = []
@@ -95,10 +98,11 @@ class QualityMonitor:
     @torch.no_grad()
     def _read(self, checkpoint: Checkpoint, step: int) -> Report:
         if not all(tensor.isfinite().all() for tensor in checkpoint.state.values()):
-            unknown = Metrics(*UNKNOWN)
-            return Report(step, unknown, unknown, unknown, float("inf"), True, NOT_FINITE)
+            return _nothing(step, NOT_FINITE)
         z = self.model.encode_checkpoint(checkpoint)
         found = self.model.predict_metrics(z)
+        if not found.isfinite().all():
+            return _nothing(step, UNREAD)
         predicted = Metrics(*found.tolist())
         if self.calibration is None:
             unknown = Metrics(*UNKNOWN)
@@ -108,6 +112,11 @@ class QualityMonitor:
         novelty = self.calibration.offmap(checkpoint_fingerprint(self.model, checkpoint))
         score, flag, why = float(novelty.score), novelty.flagged[0], next(reasons(novelty))
         return Report(step, predicted, low, high, score, flag, why)
+
+
+def _nothing(step: int, why: str) -> Report:
+    unknown = Metrics(*UNKNOWN)
+    return Report(step, unknown, unknown, unknown, float("inf"), True, why)
 
 
 def _row(report: Report) -> list[object]:

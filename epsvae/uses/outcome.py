@@ -82,8 +82,9 @@ def fit_quality_forecaster(
     """Grow the trees on finished runs, whose final metrics were measured.
 
     Every run weighs the same. `folds` groups of runs are left out in turn to learn the width of
-    intervals; 0 for none. Raises EpsvaeError without a run, for a final metric that is unknown, and
-    for a single fold, which would leave nobody to learn from.
+    intervals; 0 for none. Raises EpsvaeError without a run, for a final metric that is unknown, for
+    runs that are not described alike, and for a single fold, which would leave nobody to learn
+    from.
     """
     if folds == 1:
         raise EpsvaeError("folds: expected 0, or at least 2, found 1")
@@ -93,7 +94,10 @@ def fit_quality_forecaster(
             f"{int(np.isfinite(finals).all(axis=-1).sum())} finite rows of {len(finals)}"
         )
     lengths = [len(course.shares) for course in courses]
-    x = np.concatenate([course.features() for course in courses])
+    features = [course.features() for course in courses]
+    if len(widths := {part.shape[1] for part in features}) > 1:
+        raise EpsvaeError(f"courses: expected as many features of each run, found {sorted(widths)}")
+    x = np.concatenate(features)
     runs = np.repeat(np.array([course.run for course in courses], dtype=object), lengths)
     prior = None
     if len(courses[0].recipe):
@@ -137,6 +141,8 @@ def forecast_folder(
     calibration, files off the map are left out. Raises EpsvaeError if the map reads no file there
     (see `follow`), and for a run that is longer than planned.
     """
+    if not epochs > 0:
+        raise EpsvaeError(f"epochs: expected a positive number of planned ones, found {epochs}")
     paths = follow(folder, model, calibration).paths
     courses = [_course(path, model, epochs) for path in paths]
     now, final = np.stack([c.metrics[-1] for c in courses]), forecaster(courses)

@@ -69,6 +69,8 @@ def hypervolume(costs: Points, reference: Sequence[float]) -> float:
             f"reference: expected {points.shape[1]} numbers, one an objective, "
             f"found {len(reference)}"
         )
+    if np.isnan(reference).any():
+        raise EpsvaeError(f"reference: expected numbers, found {list(reference)}")
     return float(moocore.hypervolume(points, ref=list(reference))) if len(points) else 0.0
 
 
@@ -84,7 +86,9 @@ def hypervolume_interval(
     value = hypervolume(points, reference)
     groups = np.arange(len(points)) if groups is None else np.asarray(groups)
     if len(groups) != len(points):
-        raise EpsvaeError(f"groups: expected one for each of {len(points)} points")
+        raise EpsvaeError(
+            f"groups: expected one for each of {len(points)} points, found {len(groups)}"
+        )
     weights = bootstrap_weights(groups) if len(points) else None
     if weights is None:
         return Hypervolume(*interval(value, None))
@@ -131,19 +135,22 @@ def front_rows(table: pd.DataFrame, objectives: Sequence[str] = OBJECTIVES) -> p
     ``"-radial_hierarchy"`` counts the other way round.
 
     Rows with a true `flag`, if there is this column, are off the map and do not count. Raises
-    EpsvaeError where no row is left, and for NaN.
+    EpsvaeError where no row is left, for NaN, and for objectives that the table does not have.
     """
     rows = table[~table["flag"].astype(bool)] if "flag" in table else table
     if rows.empty:
         raise EpsvaeError("table: expected checkpoints on the map, found none")
     signs = [1 if name.startswith("-") else -1 for name in objectives]
-    costs = rows[[name.removeprefix("-") for name in objectives]].to_numpy(dtype=float) * signs
+    names = [name.removeprefix("-") for name in objectives]
+    if not names or not set(names) <= set(rows):
+        raise EpsvaeError(f"objectives: expected columns of the table, found {names}")
+    costs = rows[names].to_numpy(dtype=float) * signs
     return rows[find_pareto_efficient(costs).numpy()].reset_index(drop=True)
 
 
 def _matrix(costs: np.ndarray | Tensor) -> Float[np.ndarray, "n k"]:
     points = np.asarray(torch.as_tensor(costs).detach(), dtype=float)
-    if points.ndim != 2:
+    if points.ndim != 2 or not points.shape[1]:
         raise EpsvaeError(f"costs: expected (points, objectives), found shape {points.shape}")
     if np.isnan(points).any():
         raise EpsvaeError("costs: expected numbers, found NaN")

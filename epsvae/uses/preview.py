@@ -96,8 +96,8 @@ def anchor_errors(
 ) -> Float[Tensor, "*batch anchors"]:
     """Poincaré distance between predicted and true anchors.
 
-    A prediction outside the ball is drawn back to just inside. Raises EpsvaeError for true points
-    that are not inside the ball: they have no distance.
+    A prediction outside the ball is drawn back to just inside; NaN has a NaN error. Raises
+    EpsvaeError for true points that are not inside the ball: they have no distance.
     """
     if not (true.norm(dim=-1) < 1).all():
         raise EpsvaeError("true: expected points inside the unit ball, found others")
@@ -119,7 +119,10 @@ def errors_by_valuation(
 
 
 def mean_error(values: Float[np.ndarray, "n"], runs: np.ndarray) -> tuple[float, float, float]:
-    """(mean, low, high) over checkpoints; 95 % interval by a bootstrap over runs."""
+    """(mean, low, high) over checkpoints; 95 % interval by a bootstrap over runs.
+
+    NaN among the values does not count; NaN where nothing does, and the ends for a single run.
+    """
     weights, measure = bootstrap_weights(runs), mean_of(values.astype(float))
     value = float(measure(np.ones((1, len(values))))[0])
     return interval(value, None if weights is None else measure(weights))
@@ -137,8 +140,11 @@ def geodesic_disk(
 
     The plane is spanned by the orthonormal `axes`. In Klein's model, 2 p / (1 + |p|^2), lines are
     straight and the nearest point is the ordinary projection k, which goes back to the Poincaré
-    disk as k / (1 + sqrt(1 - |k|^2)). Law: no distance grows.
+    disk as k / (1 + sqrt(1 - |k|^2)). Law: no distance grows. Raises EpsvaeError for points
+    that are not inside the ball.
     """
+    if not (np.square(points).sum(1) < 1).all():
+        raise EpsvaeError("points: expected points inside the unit ball, found others")
     klein = 2 * points / (1 + np.square(points).sum(1, keepdims=True)) @ axes
     rest = (1 - np.square(klein).sum(1, keepdims=True)).clip(0)
     return klein / (1 + np.sqrt(rest))
@@ -155,7 +161,10 @@ def pairwise(points: Float[np.ndarray, "n dim"]) -> Float[np.ndarray, "n n"]:
 def neighbours_kept(
     shown: Float[np.ndarray, "n n"], true: Float[np.ndarray, "n n"], k: int = 10
 ) -> float:
-    """Share of each point's k nearest by true distance that are among its k nearest as shown."""
+    """Share of each point's k nearest by true distance that are among its k nearest as shown.
+
+    Raises EpsvaeError for NaN and without k other points.
+    """
     return float((_nearest(shown, k) & _nearest(true, k)).sum() / (k * len(true)))
 
 
@@ -163,6 +172,8 @@ def _nearest(apart: Float[np.ndarray, "n n"], k: int) -> Bool[np.ndarray, "n n"]
     """Which are the k nearest others of each point."""
     if not 0 < k < len(apart):
         raise EpsvaeError(f"k: expected 1 to {len(apart) - 1} neighbours, found {k}")
+    if np.isnan(apart).any():
+        raise EpsvaeError("distances: expected numbers, found NaN")
     others = np.where(np.eye(len(apart), dtype=bool), np.inf, apart)
     order = np.argsort(others, axis=1, kind="stable")[:, :k]
     near = np.zeros(apart.shape, dtype=bool)

@@ -62,7 +62,8 @@ class Course:
     def __post_init__(self) -> None:
         if not len(self.shares):
             raise EpsvaeError(f"run {self.run!r}: expected at least one checkpoint, found none")
-        if not all(np.isfinite(part).all() for part in (self.metrics, self.places, self.recipe)):
+        numbers = (self.shares, self.metrics, self.places, self.recipe)
+        if not all(np.isfinite(part).all() for part in numbers):
             raise EpsvaeError(f"run {self.run!r}: expected finite numbers, found NaN or infinity")
         if not (np.diff(self.shares, prepend=0) > 0).all() or self.shares[-1] > 1 + 1e-9:
             raise EpsvaeError(
@@ -133,6 +134,8 @@ def by_step(
     steps: int,
 ) -> Float[np.ndarray, "steps runs 3"]:
     """What a forecast says after the first checkpoint of each run, after the second, and so on."""
+    if steps < 1:
+        return np.zeros((0, len(courses), len(METRIC_NAMES)))
     early = ([course.first(n) for course in courses] for n in range(1, steps + 1))
     return np.stack([forecast(runs) for runs in early])
 

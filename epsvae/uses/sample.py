@@ -20,7 +20,7 @@ from epsvae.map.calibration import Calibration
 from epsvae.map.model import EpsilonVAE
 from epsvae.map.predict import checkpoint_files
 from epsvae.ternary import METRIC_NAMES
-from epsvae.uses.decode import run_weights
+from epsvae.uses.decode import refuse_infinite, run_weights
 from epsvae.uses.density import fit_density
 from epsvae.uses.interpolate import refuse_off_map
 
@@ -44,7 +44,8 @@ class Region:
 
 
 def region_of(z: Float[Tensor, "n latent"]) -> Region:
-    """The region that some points of z span; raises EpsvaeError for fewer than two."""
+    """The region that some points of z span; raises EpsvaeError for fewer than two and for NaN."""
+    refuse_infinite(z)
     if len(z) < 2:
         raise EpsvaeError(f"z: expected at least 2 points to span a region, found {len(z)}")
     return Region(z.mean(0), z.std(0))
@@ -62,8 +63,9 @@ def reread(model: EpsilonVAE, z: Float[Tensor, "n latent"]) -> Float[Tensor, "n 
     """z of the networks that are decoded from z, as the map reads them.
 
     Where it differs from z, no network does what z says. Raises EpsvaeError for a map without a
-    weight decoder.
+    weight decoder and for a z that is not finite.
     """
+    refuse_infinite(z)
     return _read(model, model.decode_weights(z))
 
 
@@ -76,8 +78,10 @@ def promises(
 ) -> pd.DataFrame:
     """Predict, re-read and run each point: one row a point, a full evaluation each.
 
-    Columns: ``promised_coverage`` and so on, and those of `trials` for the decoded networks.
+    Columns: ``promised_coverage`` and so on, and those of `trials` for the decoded networks. No
+    rows for no points. Raises EpsvaeError for points that are not finite.
     """
+    refuse_infinite(z)
     with torch.no_grad():
         predicted = model.predict_metrics(z).double()
         weights = model.decode_weights(z)
@@ -97,7 +101,8 @@ def trials(
 
     Columns: ``reread_`` and ``realised_`` with each metric's name; `passed` and `kept`, whether the
     one and the other are promising; `novelty`, how far in z the network as the map reads it lies
-    from the nearest known checkpoint.
+    from the nearest known checkpoint. Raises EpsvaeError for weights that put an embedding at NaN
+    or infinity.
     """
     z = _read(model, weights)
     read, run = model.predict_metrics(z).double(), torch.zeros(0, len(METRIC_NAMES)).double()
@@ -123,7 +128,12 @@ def _frame(kind: str, metrics: Float[Tensor, "n 3"]) -> pd.DataFrame:
 def nearest_distance(
     z: Float[Tensor, "n latent"], known: Float[Tensor, "m latent"]
 ) -> Float[Tensor, "n"]:
-    """Distance of each point to the nearest known one; infinite where nothing is known."""
+    """Distance of each point to the nearest known one; infinite where nothing is known.
+
+    Raises EpsvaeError for points that are not finite.
+    """
+    refuse_infinite(z)
+    refuse_infinite(known, "known")
     if not len(known):
         return torch.full((len(z),), torch.inf)
     return torch.cdist(z, known).amin(1)
@@ -146,6 +156,8 @@ def discover_in_folder(
     the calibration finds off the map, and EpsvaeError for fewer than two checkpoints.
     """
     files = [file for folder in folders for file in checkpoint_files(Path(folder))]
+    if not files:
+        raise EpsvaeError("folders: expected checkpoints to draw between, found none")
     known = torch.stack([_encode(model, file, calibration) for file in files])
     z = fit_density(known).sample(draws, generator)
     with torch.no_grad():

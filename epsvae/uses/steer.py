@@ -99,13 +99,16 @@ def descend(
     """Change parameters in place so that the networks of `state` come nearer to a goal.
 
     `state` gives a stack of networks with their max radii, and is asked in each step. With the
-    weights themselves as parameters this is ordinary training, without a map.
+    weights themselves as parameters this is ordinary training, without a map. Raises EpsvaeError
+    for a loss that is not finite.
     """
     optimiser = torch.optim.Adam(parameters, steering.lr)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steering.steps)
     for _ in range(steering.steps):
         index = torch.randperm(N_OPERATIONS, generator=generator)[: steering.n_operations]
         loss = goal(run_on(state(), architecture, index)).sum()
+        if not loss.isfinite():
+            raise EpsvaeError(f"goal: expected a finite loss, found {loss.item()}")
         for parameter, grad in zip(parameters, torch.autograd.grad(loss, parameters), strict=True):
             parameter.grad = grad
         optimiser.step()

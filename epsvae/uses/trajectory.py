@@ -122,7 +122,12 @@ class Trajectory:
 def window_starts(
     epochs: Float[np.ndarray, "n"], window: float = WINDOW
 ) -> tuple[Int[np.ndarray, "n"], Bool[np.ndarray, "n"]]:
-    """For each checkpoint, the latest one at least `window` epochs before; and whether there is."""
+    """For each checkpoint, the latest one at least `window` epochs before; and whether there is.
+
+    Raises EpsvaeError for a window that is not positive.
+    """
+    if not window > 0:
+        raise EpsvaeError(f"window: expected a positive number of epochs, found {window}")
     starts = np.searchsorted(epochs, epochs - window + SLACK, side="right") - 1
     return np.maximum(starts, 0), starts >= 0
 

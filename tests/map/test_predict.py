@@ -9,7 +9,7 @@ import torch
 from epsvae.errors import CheckpointError
 from epsvae.library.files import load_checkpoint, save_checkpoint
 from epsvae.library.layout import extract_key_weights
-from epsvae.map.predict import predict_checkpoint, predict_files
+from epsvae.map.predict import checkpoint_files, predict_checkpoint, predict_files
 from epsvae.map.seed import SeedConfig, SeedVAE
 from epsvae.ternary import METRIC_NAMES, Architecture, Metrics, TernaryVAE
 
@@ -89,3 +89,9 @@ def test_the_default_map_reads_other_architectures(model, shared_projection):
     outcome = predict_files(model, [shared_projection])
     assert outcome.refused == []
     assert np.isfinite(outcome.table[list(METRIC_NAMES)].to_numpy()).all()
+
+
+def test_a_folder_of_hidden_files_holds_none(tmp_path):
+    (tmp_path / ".half.safetensors").touch()
+    with pytest.raises(CheckpointError, match="found none"):
+        checkpoint_files(tmp_path)
