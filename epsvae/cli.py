@@ -218,11 +218,18 @@ def study(
 
 
 @app.command()
-def bench(jobs: Jobs = 2) -> None:
-    """Time the full evaluation and the factory beside the plain loop, on this machine, now."""
+def bench(
+    jobs: Jobs = 2,
+    map_file: Annotated[Path, typer.Option("--map", help="A map that decodes weights.")] = Path(
+        "data/reference/aligned/map.pt"
+    ),
+) -> None:
+    """Time the full evaluation, the factory beside the plain loop, and networks out of z, now."""
     from epsvae.bench import benchmark
+    from epsvae.map.files import load_epsilon_vae
 
-    typer.echo(benchmark(jobs).to_string(index=False, float_format="{:.2f}".format))
+    table = benchmark(jobs, load_epsilon_vae(map_file))
+    typer.echo(table.to_string(index=False, float_format="{:.2f}".format))
 
 
 def main() -> None:

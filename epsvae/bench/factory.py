@@ -12,6 +12,8 @@ from epsvae.bench.timing import Timing, time_calls
 from epsvae.library.factory import RunLoss, initial_state, train_base
 from epsvae.library.recipes import BATCH_SIZE, BaseRecipe, Recipe, Regime, draw_recipe
 from epsvae.library.stack import RunOptimiser, Stack
+from epsvae.map.files import AnyMap
+from epsvae.map.model import EpsilonVAE
 from epsvae.ternary import (
     N_OPERATIONS,
     TernaryVAE,
@@ -22,14 +24,21 @@ from epsvae.ternary import (
     project,
     radial_loss,
 )
+from epsvae.uses.decode import realise
 
 STACK_SIZE = 8
 STEPS = 30
+N_POINTS = 64
+"""Points of the map that are realised in one call."""
 REGIMES: tuple[Regime, ...] = ("frozen", "progressive", "unfrozen")
 
 
-def benchmark(n_jobs: int = 2) -> pd.DataFrame:
-    """All benchmarks; columns what, milliseconds, low, high, note."""
+def benchmark(n_jobs: int = 2, model: AnyMap | None = None) -> pd.DataFrame:
+    """All benchmarks; columns what, milliseconds, low, high, note.
+
+    With a map that decodes weights, virtual checkpoints are realised, too: milliseconds a point are
+    seconds a thousand.
+    """
     torch.set_num_threads(1)
     base = train_base(BaseRecipe())
     rows = [("full evaluation of a checkpoint", _evaluation(base), "one core")]
@@ -40,6 +49,9 @@ def benchmark(n_jobs: int = 2) -> pd.DataFrame:
         rows.append((f"{regime}: stacked, a run-step", stacked, "one core"))
         both = _side_by_side(regime, base, n_jobs)
         rows.append((f"{regime}: stacked, a run-step", both, f"{n_jobs} processes side by side"))
+    if isinstance(model, EpsilonVAE) and model.weight_decoder is not None:
+        note = f"{n_jobs} threads side by side"
+        rows.append(("a virtual checkpoint, decoded and run", _realising(model, n_jobs), note))
     return pd.DataFrame(
         [(what, t.median, t.low, t.high, note) for what, t, note in rows],
         columns=["what", "milliseconds", "low", "high", "note"],
@@ -49,6 +61,12 @@ def benchmark(n_jobs: int = 2) -> pd.DataFrame:
 def _evaluation(base: dict[str, Tensor]) -> Timing:
     state, recipe = base, BaseRecipe()
     return time_calls(lambda: evaluate(state, recipe.architecture, 0.95))
+
+
+def _realising(model: EpsilonVAE, n_jobs: int) -> Timing:
+    generator = torch.Generator().manual_seed(0)
+    z = model.prior_std * torch.randn(N_POINTS, model.config.latent_dim, generator=generator)
+    return time_calls(lambda: realise(model, z, n_jobs), repeats=3).per(N_POINTS)
 
 
 def _recipes(regime: Regime, n: int) -> list[Recipe]:

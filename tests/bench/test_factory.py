@@ -1,10 +1,15 @@
 """The factory's benchmarks run and say what they timed; their figures decide nothing here."""
 
+from pathlib import Path
+
 import pytest
 
 from epsvae.bench import benchmark, factory, time_calls
 from epsvae.library.factory import train_base
 from epsvae.library.recipes import BaseRecipe
+from epsvae.map.files import load_epsilon_vae
+
+MAP = Path(__file__).resolve().parents[2] / "data" / "reference" / "aligned" / "map.pt"
 
 
 def test_a_timing_is_ordered_and_counts_every_repeat() -> None:
@@ -20,9 +25,11 @@ def test_every_regime_is_timed_beside_the_plain_loop(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(
         factory, "train_base", lambda _: train_base(BaseRecipe(target_coverage=0.0))
     )
-    table = benchmark(n_jobs=1)
+    monkeypatch.setattr(factory, "N_POINTS", 2)
+    table = benchmark(n_jobs=1, model=load_epsilon_vae(MAP))
     assert list(table.columns) == ["what", "milliseconds", "low", "high", "note"]
     for regime in factory.REGIMES:
         assert table["what"].str.startswith(f"{regime}: plain loop").sum() == 1
         assert table["what"].str.startswith(f"{regime}: stacked").sum() == 2
+    assert table["what"].str.startswith("a virtual checkpoint").sum() == 1
     assert (table[["milliseconds", "low", "high"]] > 0).all(axis=None)
