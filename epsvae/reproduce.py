@@ -89,11 +89,8 @@ def reproduce_all(artifacts: Path, reference: Path, scale: str = "full", n_jobs:
     for library, arrays in ARRAYS.items():
         runs = index[index["library"] == library]
         timed(f"{library}: extraction", partial(extract_library, runs, root, artifacts / arrays))
-    timed("the seed's models", lambda: _train_seed_models(artifacts, n_jobs))
-    for library, arrays in ARRAYS.items():
-        load = partial(load_map_data, artifacts / arrays)
-        timed(f"{library}: default", partial(_default_map, artifacts, library, load))
-    timed("both libraries: default", partial(_publish_one_map, artifacts, release))
+    timed("models", lambda: _train_models(artifacts, n_jobs))
+    timed("both libraries", partial(_publish_one_map, artifacts, release))
     parts = [_learn(library, artifacts, release, timed) for library in ARRAYS]
     for name, frames in zip(
         ("validation", "predictions", "curves"), zip(*parts, strict=True), strict=True
@@ -124,8 +121,8 @@ def _learn(
         seed_map, history = _seed_model(artifacts, library, hybrid, data)
         rows[name] = {s: predict_split(seed_map, data.split(s), embeddings=hybrid) for s in SPLITS}
         curves.append(history.assign(regime=library, row=name))
-    model, history = _default_map(artifacts, library, lambda: data)
-    one_map, _ = _default_map(artifacts, BOTH, partial(load_both, artifacts))
+    model, history = _default_map(artifacts, library)
+    one_map, _ = _default_map(artifacts, BOTH)
     rows["default, key weights"] = {s: predict_split(model, data.split(s)) for s in SPLITS}
     for name, own in ((ONE_MAP, one_map), ("default", model)):
         rows[name] = {s: predict_split(own, data.split(s), all_weights) for s in SPLITS}
@@ -136,14 +133,21 @@ def _learn(
     return table, _metric_predictions(rows, data, library), pd.concat(curves)
 
 
-def _train_seed_models(artifacts: Path, n_jobs: int) -> None:
-    """Train all of them side by side, one thread each; the states on disk are the result."""
+def _train_models(artifacts: Path, n_jobs: int) -> None:
+    """Train all maps side by side, one thread each, the longest first; what they leave on disk is
+    the result."""
     jobs = [
         delayed(_train_seed_model)(artifacts, library, hybrid)
+        for hybrid in sorted(SEED_ROWS.values(), reverse=True)
         for library in ARRAYS
-        for hybrid in SEED_ROWS.values()
     ]
+    jobs += [delayed(_train_default_map)(artifacts, library) for library in (*ARRAYS, BOTH)]
     Parallel(n_jobs=n_jobs)(jobs)
+
+
+def _train_default_map(artifacts: Path, library: str) -> None:
+    torch.set_num_threads(1)
+    _default_map(artifacts, library)
 
 
 def _train_seed_model(artifacts: Path, library: str, hybrid: bool) -> None:
@@ -182,20 +186,19 @@ def _metric_predictions(rows: Rows, data: MapData, library: str) -> pd.DataFrame
     return pd.concat(frames, ignore_index=True)
 
 
-def _default_map(
-    artifacts: Path, library: str, load: Callable[[], MapData]
-) -> tuple[AnyMap, pd.DataFrame]:
+def _default_map(artifacts: Path, library: str) -> tuple[AnyMap, pd.DataFrame]:
     """The default map of a library, or of both, and its history; trained unless it is on disk."""
     folder = artifacts / f"{ARRAYS.get(library, library)}_models"
     history = folder / "history.parquet"
     if not history.is_file():
-        tuning = train_default(load(), folder, weights_out=library != BOTH)
+        single = library != BOTH
+        data = load_map_data(artifacts / ARRAYS[library]) if single else load_both(artifacts)
+        tuning = train_default(data, folder, weights_out=single)
         with replacing(history) as temporary:
             tuning.history.to_parquet(temporary, index=False)
     return load_epsilon_vae(folder / "best.pt"), pd.read_parquet(history)
 
 
 def _publish_one_map(artifacts: Path, release: Path) -> None:
-    """The map of both libraries; 1 GB while it is fitted, so nothing else is in memory."""
-    data = load_both(artifacts)
-    publish_map(release, BOTH, data, _default_map(artifacts, BOTH, lambda: data)[0])
+    """The map of both libraries: 1 GB of weights, gone again before the next stage."""
+    publish_map(release, BOTH, load_both(artifacts), _default_map(artifacts, BOTH)[0])

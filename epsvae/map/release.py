@@ -1,12 +1,17 @@
 """The reference release: what the chapters read, small enough to live beside them.
 
 index.parquet         one row a checkpoint, all libraries
-<library>/            map.pt, {train,validation,test}_embeddings.npy (float16), z.parquet
-predictions.parquet   predicted metrics of every row of the validation table
-validation.parquet    the validation table
+<library>/            map.pt, calibration.safetensors, z.parquet, statistics.parquet,
+                      {train,validation,test}_embeddings.npy (float16)
+both/                 the map of both libraries, its calibration and z
+validation.parquet    the table that `make reproduce` rebuilds, predictions.parquet its metrics
 curves.parquet        losses of the trainings
 checkpoints/          real checkpoint files, in their run folders
 manifest.json         where all this comes from: commit, versions, hashes, times
+
+All other tables are those of `make study`: protocol, paired, costs (all rows, three seeds);
+intervals, offmap, audit; knowing; ablations, scaling; decoded, forecast, weight_paths, paths,
+steered (the uses).
 """
 
 import json
@@ -44,7 +49,7 @@ class Release:
         return manifest
 
     def table(self, name: str) -> pd.DataFrame:
-        """One of the release's tables: validation, predictions, curves, statistics."""
+        """One of the release's tables, by its name without the ending."""
         return pd.read_parquet(self.folder / f"{name}.parquet")
 
     def map(self, library: str = "aligned") -> AnyMap:
