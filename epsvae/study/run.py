@@ -22,6 +22,7 @@ from epsvae.map.seed_training import train_seed
 from epsvae.map.trust import calibrated_maps, trust_tables
 from epsvae.publish import refresh_manifest, write_table
 from epsvae.study.ablations import ablation_cells
+from epsvae.study.decoding import decoding_table
 from epsvae.study.paths import path_table
 from epsvae.study.scaling import scaling_cells
 from epsvae.study.steering import steering_table
@@ -97,6 +98,7 @@ def _uses(artifacts: Path, release: Path, cache: Path) -> Tables:
     return {
         **trajectory_tables(data, model),
         "paths": path_table(artifacts, release, cache / "paths"),
+        "decoded": decoding_table(artifacts, release, cache / "decoded"),
         "steered": steering_table(release, cache / "steering"),
     }
 
