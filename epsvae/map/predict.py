@@ -1,8 +1,9 @@
 """Predict the behaviour of checkpoint files with a map, and say how far to trust it."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import pandas as pd
@@ -21,8 +22,11 @@ from epsvae.map.offmap import Novelty
 from epsvae.map.seed import SeedVAE
 from epsvae.ternary import METRIC_NAMES, Metrics
 
+T = TypeVar("T")
+
 ENDS = tuple(f"{name}_{end}" for name in METRIC_NAMES for end in ("low", "high"))
-TRUST = (*ENDS, "off_map", "flag", "why")
+OFF_MAP = ("off_map", "flag", "why")
+TRUST = (*ENDS, *OFF_MAP)
 """Columns that a calibration adds: ends of the intervals, the off-map score, and what it means."""
 
 
@@ -70,15 +74,32 @@ def predict_files(
     own; the seed's maps have none, and one is ignored.
     """
     calibration = calibration if isinstance(model, EpsilonVAE) else None
-    rows: list[dict[str, object]] = []
-    refused: list[str] = []
+    rows, refused = each_file(files, lambda file, c: _row(model, file, c, calibration))
+    columns = ["file", *METRIC_NAMES, *(TRUST if calibration else ())]
+    return FilePredictions(pd.DataFrame(rows, columns=columns), refused)
+
+
+def each_file(
+    files: Sequence[Path], use: Callable[[Path, Checkpoint], T]
+) -> tuple[list[T], list[str]]:
+    """(results, refused): what `use` makes of each file, and why others were refused.
+
+    A folder stands for the checkpoint files in it, at any depth. A CheckpointError refuses its file
+    and does not stop the others.
+    """
+    results, refused = [], []
     for path in files:
         try:
-            rows += [_row(model, file, calibration, refused) for file in checkpoint_files(path)]
+            found = checkpoint_files(path)
         except CheckpointError as error:
             refused.append(str(error))
-    columns = ["file", *METRIC_NAMES, *(TRUST if calibration else ())]
-    return FilePredictions(pd.DataFrame([row for row in rows if row], columns=columns), refused)
+            continue
+        for file in found:
+            try:
+                results.append(use(file, load_checkpoint(file)))
+            except CheckpointError as error:
+                refused.append(str(error))
+    return results, refused
 
 
 def checkpoint_files(path: Path) -> list[Path]:
@@ -96,31 +117,48 @@ def checkpoint_files(path: Path) -> list[Path]:
 
 
 def _row(
-    model: AnyMap, file: Path, calibration: Calibration | None, refused: list[str]
+    model: AnyMap, file: Path, checkpoint: Checkpoint, calibration: Calibration | None
 ) -> dict[str, object]:
-    """A row of the table; empty if the file was refused."""
-    try:
-        checkpoint = load_checkpoint(file)
-        z = _encode(model, checkpoint)
-        metrics = model.predict_metrics(z)
-        row: dict[str, object] = {"file": str(file), **asdict(Metrics(*metrics.tolist()))}
-        if calibration and isinstance(model, EpsilonVAE):
-            row |= _trust(model, checkpoint, z, calibration)
-    except CheckpointError as error:
-        refused.append(str(error))
-        return {}
+    z = _encode(model, checkpoint)
+    metrics = model.predict_metrics(z)
+    row: dict[str, object] = {"file": str(file), **asdict(Metrics(*metrics.tolist()))}
+    if calibration and isinstance(model, EpsilonVAE):
+        ends = np.stack(
+            calibration.intervals(z[None].numpy(), metrics[None].double().numpy()), axis=-1
+        )
+        row |= dict(zip(ENDS, ends.ravel().tolist(), strict=True))
+        row |= dict(zip(OFF_MAP, judge(model, checkpoint, calibration), strict=True))
     return row
 
 
-def _trust(
-    model: EpsilonVAE, checkpoint: Checkpoint, z: Float[Tensor, "latent"], calibration: Calibration
-) -> dict[str, object]:
-    metrics = model.predict_metrics(z)[None].double().numpy()
-    ends = np.stack(calibration.intervals(z[None].numpy(), metrics), axis=-1)[0]
+def judge(
+    model: EpsilonVAE, checkpoint: Checkpoint, calibration: Calibration
+) -> tuple[float, bool, str]:
+    """Off-map score, whether it raises the flag, and what stands out: ``off_map, flag, why``."""
     novelty = calibration.offmap(checkpoint_fingerprint(model, checkpoint))
-    about = {"off_map": float(novelty.score), "flag": novelty.flagged[0]}
-    why = {"why": next(reasons(novelty))}
-    return dict(zip(ENDS, ends.ravel().tolist(), strict=True)) | about | why
+    return float(novelty.score), novelty.flagged[0], next(reasons(novelty))
+
+
+def off_map_score(
+    model: EpsilonVAE, checkpoint: Checkpoint, calibration: Calibration | None
+) -> float:
+    """Above 1 is off the map; NaN without a calibration."""
+    return float("nan") if calibration is None else judge(model, checkpoint, calibration)[0]
+
+
+def refuse_off_map(
+    model: EpsilonVAE, checkpoint: Checkpoint, calibration: Calibration | None
+) -> None:
+    """Raise CheckpointError for a checkpoint that the map's off-map score flags; without a
+    calibration nothing is refused."""
+    if calibration is None:
+        return
+    score, flagged, why = judge(model, checkpoint, calibration)
+    if flagged:
+        raise CheckpointError(
+            f"{checkpoint.path}: expected a checkpoint on the map, found an off-map score of "
+            f"{score:.2f}: {why}"
+        )
 
 
 def reasons(novelty: Novelty) -> Iterator[str]:

@@ -76,6 +76,11 @@ class Release:
         return sorted((self.folder / "checkpoints").glob(f"{run or '*'}/*.safetensors"))
 
 
+def z_of(table: pd.DataFrame) -> Float[np.ndarray, "n latent"]:
+    """The columns z0, z1 … of a table of `Release.latents`, float32."""
+    return table.filter(regex=r"^z\d+$").to_numpy(np.float32, copy=True)
+
+
 def open_release(folder: Path | str) -> Release:
     """Open a release; raises LibraryError, naming the folder, if it is not one."""
     folder = Path(folder)

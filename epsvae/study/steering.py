@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import torch
 from jaxtyping import Float
@@ -20,7 +19,7 @@ from epsvae.errors import EpsvaeError
 from epsvae.library.atomic import replacing
 from epsvae.library.layout import MAX_RADIUS, all_layout
 from epsvae.map.model import EpsilonVAE
-from epsvae.map.release import Release, open_release
+from epsvae.map.release import Release, open_release, z_of
 from epsvae.ternary import METRIC_NAMES
 from epsvae.uses.decode import Realised, map_sha256, realise, run_weights
 from epsvae.uses.density import Density, fit_density
@@ -78,7 +77,7 @@ def _parts(
     steered = partial(_steered, model, starts, density, steering)
     for reach in REACHES:
         yield f"front-{reach}", partial(steered, "front", reach, FRONT_WEIGHTS)
-    default = starts.filter(regex=r"^z\d").shape[1] ** 0.5
+    default = z_of(starts).shape[1] ** 0.5
     yield "target", partial(steered, "target", default, WANTED_COVERAGES)
     for rate in WEIGHT_RATES:
         yield f"weights-{rate}", partial(_trained, model, starts, steering, rate)
@@ -159,7 +158,7 @@ def _rows(
 
 def _z_of(table: pd.DataFrame, split: str | None = None) -> Float[Tensor, "n latent"]:
     rows = table if split is None else table[table["split"] == split]
-    return torch.from_numpy(rows.filter(regex=r"^z\d+$").to_numpy(dtype=np.float32, copy=True))
+    return torch.from_numpy(z_of(rows))
 
 
 def _generator() -> torch.Generator:

@@ -12,9 +12,8 @@ from jaxtyping import Float
 from epsvae.errors import CheckpointError, EpsvaeError
 from epsvae.library.files import Checkpoint, load_checkpoint
 from epsvae.map.calibration import Calibration
-from epsvae.map.fingerprint import checkpoint_fingerprint
 from epsvae.map.model import EpsilonVAE
-from epsvae.map.predict import checkpoint_files, reasons
+from epsvae.map.predict import checkpoint_files, refuse_off_map
 from epsvae.ternary import METRIC_NAMES
 from epsvae.uses.stagnation import StagnationRule, metric_gain
 from epsvae.uses.trajectory import WINDOW, Trajectory
@@ -95,13 +94,7 @@ def _read(file: Path, folder: Path, model: EpsilonVAE, calibration: Calibration 
     z = model.encode(checkpoint).double().numpy()
     if not np.isfinite(z).all():
         raise CheckpointError(f"{file}: expected a finite reading, found NaN or infinity")
-    if calibration is not None:
-        novelty = calibration.offmap(checkpoint_fingerprint(model, checkpoint))
-        if novelty.flagged[0]:
-            raise CheckpointError(
-                f"{file}: expected a checkpoint on the map, found an off-map score of "
-                f"{float(novelty.score):.2f}: {next(reasons(novelty))}"
-            )
+    refuse_off_map(model, checkpoint, calibration)
     run = file.parent.relative_to(folder).as_posix()
     return _Point(folder.resolve().name if run == "." else run, epoch, file, z)
 

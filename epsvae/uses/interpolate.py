@@ -19,9 +19,8 @@ from epsvae.errors import CheckpointError, EpsvaeError
 from epsvae.library.files import Checkpoint, load_checkpoint
 from epsvae.library.layout import extract_key_weights
 from epsvae.map.calibration import Calibration
-from epsvae.map.fingerprint import checkpoint_fingerprint
 from epsvae.map.model import EpsilonVAE
-from epsvae.map.predict import checkpoint_files
+from epsvae.map.predict import checkpoint_files, refuse_off_map
 from epsvae.ternary import METRIC_NAMES
 from epsvae.uses.average import linear_average, nearest, spherical_average
 from epsvae.uses.decode import Realised, realise, run_weights
@@ -111,9 +110,8 @@ def interpolate_files(
     names the file, for that and for what cannot be read.
     """
     first, second = (last_checkpoint(Path(path)) for path in (a, b))
-    if calibration is not None:
-        for checkpoint in (first, second):
-            refuse_off_map(model, checkpoint, calibration)
+    for checkpoint in (first, second):
+        refuse_off_map(model, checkpoint, calibration)
     return interpolate_checkpoints(model, first, second, shares)
 
 
@@ -123,20 +121,8 @@ def last_checkpoint(path: Path) -> Checkpoint:
     Raises CheckpointError for a folder without checkpoints and for files that cannot be read.
     """
     checkpoints = [load_checkpoint(file) for file in checkpoint_files(path)]
-    if not checkpoints:
-        raise CheckpointError(f"{path}: expected checkpoint files in the folder, found none")
     order = [-1.0 if c.epoch is None else c.epoch for c in checkpoints]
     return checkpoints[max(range(len(order)), key=lambda i: (order[i], i))]
-
-
-def refuse_off_map(model: EpsilonVAE, checkpoint: Checkpoint, calibration: Calibration) -> None:
-    """Raise CheckpointError for a checkpoint that the map's off-map score flags."""
-    novelty = calibration.offmap(checkpoint_fingerprint(model, checkpoint))
-    if novelty.flagged[0]:
-        raise CheckpointError(
-            f"{checkpoint.path}: expected a checkpoint on the map (off-map score up to 1), "
-            f"found score {float(novelty.score[0]):.2f}"
-        )
 
 
 def weights_of(model: EpsilonVAE, checkpoint: Checkpoint) -> Float[Tensor, "weights"]:

@@ -21,9 +21,8 @@ from epsvae.library.architecture import infer_architecture
 from epsvae.library.files import DEFAULT_MAX_RADIUS, Checkpoint
 from epsvae.library.published import find_state
 from epsvae.map.calibration import Calibration
-from epsvae.map.fingerprint import checkpoint_fingerprint
 from epsvae.map.model import EpsilonVAE
-from epsvae.map.predict import ENDS, reasons
+from epsvae.map.predict import ENDS, judge
 from epsvae.ternary import METRIC_NAMES, Metrics
 
 NOT_FINITE, UNREAD = "weights (not finite)", "behaviour (not finite)"
@@ -109,8 +108,7 @@ class QualityMonitor:
             return Report(step, predicted, unknown, unknown, float("nan"), False, "")
         ends = self.calibration.intervals(z[None].numpy(), found[None].double().numpy())
         low, high = (Metrics(*np.asarray(end)[0].tolist()) for end in ends)
-        novelty = self.calibration.offmap(checkpoint_fingerprint(self.model, checkpoint))
-        score, flag, why = float(novelty.score), novelty.flagged[0], next(reasons(novelty))
+        score, flag, why = judge(self.model, checkpoint, self.calibration)
         return Report(step, predicted, low, high, score, flag, why)
 
 

@@ -21,10 +21,10 @@ from epsvae.map.calibration import Calibration
 from epsvae.map.evaluation import bootstrap_weights, interval, mean_of
 from epsvae.map.frame import procrustes
 from epsvae.map.model import EpsilonVAE
+from epsvae.map.predict import each_file, off_map_score
 from epsvae.map.ranges import inside_ball
 from epsvae.ternary import embed, operation_trits, operation_valuations, poincare
 from epsvae.uses.cluster import behaviour_distances
-from epsvae.uses.folders import each_file, off_map_score
 
 COLUMNS = ("file", "error", "worst", "worst_anchor", "turned", "off_map", "flag")
 

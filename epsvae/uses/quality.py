@@ -10,7 +10,7 @@ from jaxtyping import Float
 
 from epsvae.errors import EpsvaeError
 from epsvae.map.files import AnyMap
-from epsvae.map.release import Release
+from epsvae.map.release import Release, z_of
 from epsvae.ternary import METRIC_NAMES
 
 QUALITY = (1 / 3, 1 / 3, -1 / 3)
@@ -124,7 +124,7 @@ def release_courses(
         return courses_of(table, table[list(METRIC_NAMES)].to_numpy(dtype=float), None, names)
     latents = release.latents(library)
     of_split = table[["run", "epoch"]].merge(latents[latents["split"] == split], how="left")
-    z = of_split.filter(regex=r"^z\d+$").to_numpy(dtype=float)
+    z = z_of(of_split).astype(float)
     return courses_of(table, predicted_metrics(release.map(library), z), z, names)
 
 

@@ -18,11 +18,10 @@ from epsvae.errors import EpsvaeError
 from epsvae.library.files import load_checkpoint
 from epsvae.map.calibration import Calibration
 from epsvae.map.model import EpsilonVAE
-from epsvae.map.predict import checkpoint_files
+from epsvae.map.predict import checkpoint_files, refuse_off_map
 from epsvae.ternary import METRIC_NAMES
 from epsvae.uses.decode import refuse_infinite, run_weights
 from epsvae.uses.density import fit_density
-from epsvae.uses.interpolate import refuse_off_map
 
 COVERAGE, DISTANCE = 0.95, 0.8
 """Least coverage and distance correlation of a promising checkpoint, as in the seed."""
@@ -66,7 +65,7 @@ def reread(model: EpsilonVAE, z: Float[Tensor, "n latent"]) -> Float[Tensor, "n 
     weight decoder and for a z that is not finite.
     """
     refuse_infinite(z)
-    return _read(model, model.decode_weights(z))
+    return model.encode(model.decode_weights(z))
 
 
 def promises(
@@ -104,21 +103,15 @@ def trials(
     from the nearest known checkpoint. Raises EpsvaeError for weights that put an embedding at NaN
     or infinity.
     """
-    z = _read(model, weights)
-    read, run = model.predict_metrics(z).double(), torch.zeros(0, len(METRIC_NAMES)).double()
-    if len(weights):
-        run = run_weights(model.config.architecture, weights, 1).metrics
+    z = model.encode(weights)
+    read = model.predict_metrics(z).double()
+    run = run_weights(model.config.architecture, weights, 1).metrics
     frame = pd.concat([_frame("reread", read), _frame("realised", run)], axis=1)
     return frame.assign(
         passed=is_promising(read, coverage, distance).numpy(),
         kept=is_promising(run, coverage, distance).numpy(),
         novelty=nearest_distance(z, known).double().numpy(),
     )
-
-
-def _read(model: EpsilonVAE, weights: Float[Tensor, "n weights"]) -> Float[Tensor, "n latent"]:
-    """z of n networks, of which there may be none."""
-    return model.encode(weights) if len(weights) else torch.zeros(0, model.config.latent_dim)
 
 
 def _frame(kind: str, metrics: Float[Tensor, "n 3"]) -> pd.DataFrame:
@@ -173,6 +166,5 @@ def _encode(
     model: EpsilonVAE, file: Path, calibration: Calibration | None
 ) -> Float[Tensor, "latent"]:
     checkpoint = load_checkpoint(file)
-    if calibration is not None:
-        refuse_off_map(model, checkpoint, calibration)
+    refuse_off_map(model, checkpoint, calibration)
     return model.encode_checkpoint(checkpoint)

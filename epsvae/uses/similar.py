@@ -18,11 +18,12 @@ from epsvae.errors import CheckpointError, EpsvaeError
 from epsvae.library.files import Checkpoint
 from epsvae.map.calibration import Calibration
 from epsvae.map.model import EpsilonVAE
-from epsvae.map.release import open_release
+from epsvae.map.predict import each_file, off_map_score
+from epsvae.map.release import open_release, z_of
 from epsvae.ternary import METRIC_NAMES, Metrics
 from epsvae.uses.average import nearest
 from epsvae.uses.cluster import LOOSE, cluster_by_means
-from epsvae.uses.folders import each_file, off_map_score
+from epsvae.uses.decode import refuse_infinite
 
 COLUMNS = ("file", "run", "epoch", *METRIC_NAMES, "measured", "off_map", "flag")
 
@@ -88,7 +89,7 @@ def release_places(folder: Path | str, library: str) -> Places:
     keys = ["split", "run", "epoch"]  # names of runs say their library
     joined = release.latents(library).merge(release.index, on=keys, validate="1:1")
     table = joined.assign(measured=True, off_map=np.nan, flag=False)
-    z = torch.from_numpy(joined.filter(regex=r"^z\d+$").to_numpy(np.float32, copy=True))
+    z = torch.from_numpy(z_of(joined))
     return Places(table[list(COLUMNS)], z)
 
 
@@ -97,8 +98,7 @@ def find_similar(known: Places, z: Float[Tensor, "latent"], k: int = 5) -> pd.Da
 
     All of them if fewer are known. Raises EpsvaeError if none is, and for a z that is not finite.
     """
-    if not z.isfinite().all():
-        raise EpsvaeError("z: expected finite coordinates, found NaN or infinity")
+    refuse_infinite(z[None])
     if not len(known.z):
         raise EpsvaeError("library: expected at least one checkpoint, found none")
     rows = nearest(z[None], known.z, min(k, len(known.z)))[0]

@@ -18,8 +18,8 @@ from epsvae.errors import EpsvaeError
 from epsvae.library.files import Checkpoint, load_checkpoint
 from epsvae.library.layout import MAX_RADIUS
 from epsvae.map.calibration import Calibration
-from epsvae.map.fingerprint import checkpoint_fingerprint
 from epsvae.map.model import EpsilonVAE
+from epsvae.map.predict import refuse_off_map
 from epsvae.ternary import (
     N_OPERATIONS,
     Architecture,
@@ -162,9 +162,8 @@ def steer_files(
     if not files:
         return []
     checkpoints = [load_checkpoint(file) for file in files]
-    for file, checkpoint in zip(files, checkpoints, strict=True):
-        if calibration and calibration.offmap(checkpoint_fingerprint(model, checkpoint)).flagged[0]:
-            raise EpsvaeError(f"{file}: expected a checkpoint on the map, found one off it")
+    for checkpoint in checkpoints:
+        refuse_off_map(model, checkpoint, calibration)
     with torch.no_grad():
         start = torch.stack([model.encode(checkpoint) for checkpoint in checkpoints])
     found = steer(model, start, goal, density, generator, steering)

@@ -8,16 +8,14 @@ import torch
 from epsvae.errors import CheckpointError, EpsvaeError
 from epsvae.library.anchors import anchor_operations
 from epsvae.library.files import load_checkpoint, save_checkpoint
-from epsvae.library.layout import MAX_RADIUS, all_layout, extract_key_weights
+from epsvae.library.layout import extract_key_weights
 from epsvae.map.files import load_epsilon_vae, save_map
 from epsvae.map.model import EpsilonVAE, MapConfig
-from epsvae.map.weights_out import WeightDecoderConfig
 from epsvae.ternary import (
     Architecture,
     Metrics,
     embed,
     evaluate,
-    init_state,
     operation_trits,
 )
 from epsvae.uses.decode import map_sha256, realise, run_weights, virtual_checkpoint
@@ -26,22 +24,8 @@ SMALL = Architecture(encoder_widths=(12, 8), decoder_widths=(6,), projection_hid
 
 
 @pytest.fixture(scope="module")
-def model():
-    """A map of small networks whose weight decoder moves a fresh network about."""
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        config = MapConfig(
-            latent_dim=12,
-            n_probes=6,
-            architecture=SMALL,
-            weight_decoder=WeightDecoderConfig(hidden=16, rank=3),
-        )
-        model = EpsilonVAE(config)
-        torch.nn.init.normal_(model.weight_decoder.head.weight, std=0.1)
-    state = init_state(SMALL, torch.Generator().manual_seed(0))
-    state[MAX_RADIUS] = torch.tensor([0.9])
-    model.weight_decoder.reference.copy_(all_layout(SMALL).flatten(state))
-    return model.eval().requires_grad_(False)
+def model(small_map):
+    return small_map(0.1)
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ from epsvae.errors import EpsvaeError
 from epsvae.library.files import Checkpoint, save_checkpoint
 from epsvae.library.layout import MAX_RADIUS, all_layout
 from epsvae.map.model import EpsilonVAE, MapConfig
-from epsvae.map.predict import checkpoint_files, predict_checkpoint, predict_files
+from epsvae.map.predict import checkpoint_files, each_file, predict_checkpoint, predict_files
 from epsvae.map.predict import readable as readable_predictions
 from epsvae.map.weights_out import WeightDecoderConfig
 from epsvae.ternary import METRIC_NAMES, Architecture, Metrics, init_state
@@ -60,7 +60,6 @@ from epsvae.uses.endpoint import (
     network_errors,
     persist,
 )
-from epsvae.uses.folders import each_file
 from epsvae.uses.follow import follow
 from epsvae.uses.goals import toward_front
 from epsvae.uses.interpolate import (

@@ -11,7 +11,7 @@ from epsvae.map.calibration import Calibration
 from epsvae.map.fingerprint import checkpoint_fingerprint
 from epsvae.map.model import EpsilonVAE, MapConfig
 from epsvae.map.offmap import OffMap, Scale, fit_distance
-from epsvae.map.weights_out import WeightDecoderConfig
+from epsvae.map.predict import refuse_off_map
 from epsvae.ternary import METRIC_NAMES, Architecture, evaluate, init_state
 from epsvae.uses import (
     add_noise,
@@ -19,7 +19,7 @@ from epsvae.uses import (
     interpolate_files,
     nearest_checkpoints,
 )
-from epsvae.uses.interpolate import COLUMNS, WAYS, last_checkpoint, refuse_off_map
+from epsvae.uses.interpolate import COLUMNS, WAYS, last_checkpoint
 
 SMALL = Architecture(encoder_widths=(12, 8), decoder_widths=(6,), projection_hidden=8)
 
@@ -30,20 +30,8 @@ def checkpoint(seed, epoch=None, architecture=SMALL):
 
 
 @pytest.fixture(scope="module")
-def model():
-    """A map of small networks whose weight decoder moves a fresh network about."""
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        config = MapConfig(
-            latent_dim=12,
-            n_probes=6,
-            architecture=SMALL,
-            weight_decoder=WeightDecoderConfig(hidden=16, rank=3),
-        )
-        model = EpsilonVAE(config)
-    state = checkpoint(0).state | {MAX_RADIUS: torch.tensor([0.9])}
-    model.weight_decoder.reference.copy_(all_layout(SMALL).flatten(state))
-    return model.eval().requires_grad_(False)
+def model(small_map):
+    return small_map()
 
 
 @pytest.fixture(scope="module")
