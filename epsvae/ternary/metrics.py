@@ -13,7 +13,7 @@ from scipy.stats import rankdata
 from torch import Tensor
 
 from epsvae.ternary import poincare
-from epsvae.ternary.network import Architecture, State, decode, encode, project
+from epsvae.ternary.network import Architecture, State, by_columns, decode, encode, project
 from epsvae.ternary.operations import (
     N_OPERATIONS,
     all_operations,
@@ -76,13 +76,13 @@ def count_reconstructed(logits: Float[Tensor, "n 9 3"], trits: Float[Tensor, "n 
 def distance_correlation(embeddings: Float[Tensor, "19683 dim"]) -> float:
     """Pearson correlation of Poincaré distances with `target_distance`; 0 if all distances tie."""
     pairs, target = uniform_pairs()
-    room = 1 - embeddings.square().sum(-1)  # once a point, not once a pair
+    ones = embeddings.new_ones(embeddings.shape[1])  # x @ ones: twice as fast as x.sum(-1)
+    room = 1 - embeddings.square() @ ones  # once a point, not once a pair
     chunks = []
     for i, j in (part.unbind() for part in pairs.split(PAIR_CHUNK, dim=1)):
-        gap = (embeddings.index_select(0, i) - embeddings.index_select(0, j)).square().sum(-1)
+        gap = (embeddings.index_select(0, i) - embeddings.index_select(0, j)).square() @ ones
         chunks.append(poincare.from_gap(gap, room.index_select(0, i) * room.index_select(0, j)))
-    distances = torch.cat(chunks)
-    return _pearson(distances.double().numpy(), target.double().numpy())
+    return _pearson(torch.cat(chunks), target)
 
 
 def radial_hierarchy(embeddings: Float[Tensor, "19683 dim"]) -> float:
@@ -91,18 +91,23 @@ def radial_hierarchy(embeddings: Float[Tensor, "19683 dim"]) -> float:
     Ranks need only the norm, in which the radius is monotone. With distinct radii the best value
     is -sqrt(1 - sum(t^3 - t) / (n^3 - n)) = -0.8321, t running over the classes of valuations.
     """
-    return _pearson(_valuation_ranks(), rankdata(embeddings.norm(dim=-1).numpy()))
+    return _pearson(_valuation_ranks(), _ranks(embeddings.norm(dim=-1)))
 
 
 @cache
-def _valuation_ranks() -> Float[np.ndarray, "19683"]:
-    return rankdata(operation_valuations().numpy())
+def _valuation_ranks() -> Float[Tensor, "19683"]:
+    return _ranks(operation_valuations())
 
 
-def _pearson(x: Float[np.ndarray, "n"], y: Float[np.ndarray, "n"]) -> float:
-    x, y = x - x.mean(), y - y.mean()
-    scale = np.sqrt((x @ x) * (y @ y))
-    return float(x @ y / scale) if scale > 0 else 0.0
+def _ranks(x: Tensor) -> Float[Tensor, "n"]:
+    return torch.from_numpy(rankdata(x.numpy()))
+
+
+def _pearson(x: Float[Tensor, "n"], y: Float[Tensor, "n"]) -> float:
+    """In torch throughout: NumPy's `@` starts threads of its own, and they wait by spinning."""
+    x, y = (values.double() - values.double().mean() for values in (x, y))
+    scale = float(torch.sqrt((x @ x) * (y @ y)))
+    return float(x @ y) / scale if scale > 0 else 0.0
 
 
 def evaluate(state: State, architecture: Architecture, max_radius: float) -> Metrics:
@@ -118,13 +123,13 @@ def evaluate_with_points(
     state: State, architecture: Architecture, max_radius: float
 ) -> tuple[Metrics, Float[Tensor, "19683 dim"]]:
     """What `evaluate` gives, and the embeddings of all operations, which it needs anyway."""
-    embeddings, reconstructed = [], 0
+    state, embeddings, reconstructed = by_columns(state), [], 0
     for trits in all_operations().split(CHUNK):
         mu = encode(state, architecture, trits)
         embeddings.append(project(state, architecture, mu, max_radius))
         reconstructed += count_reconstructed(decode(state, architecture, mu), trits)
     points = torch.cat(embeddings)
-    if not points.isfinite().all():
+    if not points.sum().isfinite():  # points of a ball: their sum cannot overflow
         raise ValueError("state: expected parameters that give finite embeddings, found NaN or Inf")
     metrics = Metrics(
         reconstructed / N_OPERATIONS, distance_correlation(points), radial_hierarchy(points)
