@@ -35,6 +35,8 @@ CARRIED: Mapping[str, tuple[str, int]] = {
 """Aligned test runs whose checkpoint files a release carries: how many of each regime."""
 ARRAYS_CARRIED = {"aligned": SPLITS, "unaligned": ("validation", "test")}
 """Splits whose embeddings and statistics a release carries: 60 MB are soon full."""
+COORDINATES = ("steered",)
+"""Tables of points of a map, which mean nothing on another map."""
 ENCODE_BATCH = 64
 
 
@@ -103,7 +105,7 @@ def carried_runs(index: pd.DataFrame) -> Iterator[str]:
 def carry_over(reference: Path, release: Path) -> None:
     """Copy the tables that only `make study` rebuilds, so that every chapter finds its own."""
     for table in sorted(reference.glob("*.parquet")):
-        if not (release / table.name).is_file():
+        if table.stem not in COORDINATES and not (release / table.name).is_file():
             log.info("  %s: the reference's, until make study rebuilds it", table.name)
             with replacing(release / table.name) as temporary:
                 shutil.copyfile(table, temporary)

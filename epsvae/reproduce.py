@@ -16,7 +16,7 @@ import pandas as pd
 import torch
 from joblib import Parallel, delayed
 
-from epsvae.book.chapters import find_root, read_chapters
+from epsvae.book.chapters import BOOK, find_root, read_chapters
 from epsvae.book.parameters import declared_parameters
 from epsvae.book.runner import run_variant
 from epsvae.errors import ChapterError
@@ -47,6 +47,7 @@ from epsvae.publish import (
     write_manifest,
     write_table,
 )
+from epsvae.study.steering import steering_table
 from epsvae.ternary import METRIC_NAMES
 
 log = logging.getLogger(__name__)
@@ -102,12 +103,17 @@ def reproduce_all(artifacts: Path, reference: Path, scale: str = "full", n_jobs:
     publish_checkpoints(release, root)
     if reference.is_dir():
         carry_over(reference, release)
-    write_manifest(release, scale, seconds)
-    timed("chapters", lambda: _run_chapters(release))
+    write_manifest(release, scale, seconds)  # what follows opens the release
+    timed("steering", partial(_publish_steered, artifacts, release, n_jobs))
+    failed = timed("chapters", lambda: _run_chapters(release, n_jobs))
     write_manifest(release, scale, seconds)
     if not (reference / MANIFEST).is_file():
-        return f"{reference}: no release to compare with; the new one is in {release}"
-    return summary(compare(open_release(release), open_release(reference)))
+        text = f"{reference}: no release to compare with; the new one is in {release}"
+    else:
+        text = summary(compare(open_release(release), open_release(reference)))
+    if failed:
+        raise ChapterError("\n".join([text, f"Chapters that did not run: {len(failed)}.", *failed]))
+    return text
 
 
 def _learn(
@@ -166,20 +172,37 @@ def _seed_model(
     return train_seed(SeedConfig(hybrid), data, seed=0, checkpoint_path=state)
 
 
-def _run_chapters(release: Path) -> None:
-    """Run every chapter on the new release, into copies below ``artifacts/book``.
+def _publish_steered(artifacts: Path, release: Path, n_jobs: int) -> None:
+    """Points steered on the new map."""
+    cache = artifacts / "study" / "steering"
+    write_table(steering_table(release, cache, n_jobs=n_jobs), release / "steered.parquet")
 
-    A chapter may find that a table of `make study`, made with the reference's maps, does not fit
-    maps that another processor trained. It is named, and the others go on.
-    """
+
+def _run_chapters(release: Path, n_jobs: int) -> list[str]:
+    """Run every chapter on the new release, into copies below ``artifacts/book``; gives the errors
+    of those that failed, after all others have run."""
     root = find_root()
-    for name, chapter in read_chapters(root).items():
-        if "reference" in declared_parameters(chapter):
-            where = os.path.relpath(release.resolve(), chapter.path.parent)
-            try:
-                run_variant(root, name, {"reference": where})
-            except ChapterError as error:
-                log.warning("%s\n  %s did not run; make study may be needed first", error, name)
+    names = [
+        name
+        for name, chapter in read_chapters(root).items()
+        if "reference" in declared_parameters(chapter)
+    ]
+    jobs = (delayed(_run_chapter)(root, name, release) for name in names)
+    errors = Parallel(n_jobs=n_jobs, return_as="generator")(jobs)
+    failed = []
+    for name, error in zip(names, errors, strict=True):
+        log.info("  %s: %s", name, "failed" if error else "ran")
+        failed += [error] if error else []
+    return failed
+
+
+def _run_chapter(root: Path, name: str, release: Path) -> str | None:
+    where = os.path.relpath(release.resolve(), (root / BOOK / name).parent)
+    try:
+        run_variant(root, name, {"reference": where})
+    except ChapterError as error:
+        return str(error)
+    return None
 
 
 def _metric_predictions(rows: Rows, data: MapData, library: str) -> pd.DataFrame:

@@ -1,14 +1,17 @@
 """From nothing to a release, at a scale of seconds: whole, resumable, and compared with another."""
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from epsvae import reproduce
+from epsvae.errors import ChapterError
 from epsvae.library import build, key_layout
 from epsvae.library.extracted import load_split
 from epsvae.library.recipes import BaseRecipe, Recipe, Regime, Split, draw_recipe
@@ -20,7 +23,10 @@ from epsvae.map.rows import features
 from epsvae.map.seed import SeedConfig
 from epsvae.publish import compare, write_table
 from epsvae.reproduce import reproduce_all
+from epsvae.study.steering import steering_table
 from epsvae.ternary import METRIC_NAMES, Architecture
+from epsvae.uses import realise
+from epsvae.uses.steer import Steering
 
 MEDIUM = Architecture(encoder_widths=(64, 32), decoder_widths=(64,), projection_hidden=16)
 PLAN: list[tuple[Split, int]] = [("train", 6), ("validation", 2), ("test", 4)]
@@ -69,7 +75,9 @@ def small_scale() -> Any:
         config = MapConfig(latent_dim=11, n_probes=16, curve_rank=4, architecture=MEDIUM)
         patch.setattr(train, "MapConfig", lambda seed: replace(config, seed=seed))
         patch.setattr(features, "TREES", 20)
-        patch.setattr(reproduce, "_run_chapters", lambda _: None)
+        quick = partial(steering_table, steering=Steering(steps=2, n_operations=32))
+        patch.setattr(reproduce, "steering_table", quick)
+        patch.setattr(reproduce, "_run_chapters", lambda *_: [])
         yield
 
 
@@ -144,6 +152,24 @@ def test_every_row_is_in_every_table(artifacts: Path) -> None:
     assert predictions[[f"predicted_{name}" for name in METRIC_NAMES]].notna().all(axis=None)
     curves = release.table("curves")
     assert set(curves["row"]) == {"seed metrics-only", "seed hybrid", "default"}
+
+
+def test_steered_points_belong_to_the_map_that_was_built(artifacts: Path) -> None:
+    release = open_release(artifacts / "release")
+    steered = release.table("steered").query("kind != 'weights'")
+    z = torch.from_numpy(steered.filter(regex=r"^z\d").to_numpy("f4", copy=True))
+    again = realise(release.map("aligned"), z).metrics.numpy()
+    np.testing.assert_allclose(again, steered[list(METRIC_NAMES)], atol=1e-5)
+
+
+def test_a_chapter_that_fails_is_named_after_all_others_ran(
+    artifacts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reproduce, "_run_chapters", lambda *_: ["uses/pareto: no front"])
+    with pytest.raises(
+        ChapterError, match=r"(?s)the new one is in .*not run: 1\.\nuses/pareto: no"
+    ):
+        reproduce_all(artifacts, tmp_path / "nothing", "small", n_jobs=1)
 
 
 def test_a_second_reproduction_trains_nothing_and_agrees_with_the_first(

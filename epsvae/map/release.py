@@ -6,12 +6,13 @@ index.parquet         one row a checkpoint, all libraries
 both/                 the map of both libraries, its calibration and z
 validation.parquet    the table that `make reproduce` rebuilds, predictions.parquet its metrics
 curves.parquet        losses of the trainings
+steered.parquet       points of the aligned map that are better than its library
 checkpoints/          real checkpoint files, in their run folders
 manifest.json         where all this comes from: commit, versions, hashes, times
 
 All other tables are those of `make study`: protocol, paired, costs (all rows, three seeds);
-intervals, offmap, audit; knowing; ablations, scaling; decoded, forecast, weight_paths, paths,
-steered (the uses).
+intervals, offmap, audit; knowing; ablations, scaling; decoded, forecast, weight_paths, paths (the
+uses).
 """
 
 import json

@@ -25,7 +25,6 @@ from epsvae.study.ablations import ablation_cells
 from epsvae.study.decoding import decoding_table
 from epsvae.study.paths import path_table
 from epsvae.study.scaling import scaling_cells
-from epsvae.study.steering import steering_table
 from epsvae.study.trajectories import trajectory_tables
 
 log = logging.getLogger(__name__)
@@ -91,7 +90,7 @@ def _trust(artifacts: Path, release: Path) -> Tables:
 
 
 def _uses(artifacts: Path, release: Path, cache: Path) -> Tables:
-    """What needs the weights of more runs than a release carries, or a few hundred steps."""
+    """What needs the weights of more runs than a release carries."""
     model, data = open_release(release).map(), load_map_data(artifacts / ARRAYS["aligned"])
     if not isinstance(model, EpsilonVAE):
         raise LibraryError(f"{release}: expected the default map, found {type(model).__name__}")
@@ -99,7 +98,6 @@ def _uses(artifacts: Path, release: Path, cache: Path) -> Tables:
         **trajectory_tables(data, model),
         "paths": path_table(artifacts, release, cache / "paths"),
         "decoded": decoding_table(artifacts, release, cache / "decoded"),
-        "steered": steering_table(release, cache / "steering"),
     }
 
 

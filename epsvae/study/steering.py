@@ -12,6 +12,7 @@ from pathlib import Path
 import pandas as pd
 import torch
 from jaxtyping import Float
+from joblib import Parallel, delayed
 from torch import Tensor
 from tqdm import tqdm
 
@@ -39,8 +40,10 @@ WEIGHT_RATES = (1e-3, 3e-3)
 SEED = 20251226
 
 
-def steering_table(release: Path, cache: Path, steering: Steering | None = None) -> pd.DataFrame:
-    """All steered points of a release's aligned map; about five minutes on one core, resumable.
+def steering_table(
+    release: Path, cache: Path, steering: Steering | None = None, n_jobs: int = 1
+) -> pd.DataFrame:
+    """All steered points of a release's aligned map; some five minutes of one core, resumable.
 
     Columns: kind (``front``, ``target``, ``weights``), setting (the reach; of ``weights`` the
     learning rate), asked (weight of reconstruction, or the coverage wanted), run and epoch of the
@@ -52,15 +55,23 @@ def steering_table(release: Path, cache: Path, steering: Steering | None = None)
         raise EpsvaeError(f"{release}: expected a map with a weight decoder, found one without")
     steering, stamp = steering or Steering(), map_sha256(model)[:12]
     starts, density = front_starts(opened), fit_density(_z_of(opened.latents(LIBRARY), "train"))
-    parts = []
-    for name, part in tqdm(list(_parts(model, starts, density, steering)), desc="steering"):
-        path = cache / f"{stamp}-{steering.steps}-{name}.parquet"
-        if not path.is_file():
-            found = part()
-            with replacing(path) as temporary:
-                found.to_parquet(temporary, index=False)
-        parts.append(pd.read_parquet(path))
-    return pd.concat(parts, ignore_index=True)
+    parts = {
+        cache / f"{stamp}-{steering.steps}-{name}.parquet": part
+        for name, part in _parts(model, starts, density, steering)
+    }
+    missing = [(path, part) for path, part in parts.items() if not path.is_file()]
+    found = Parallel(n_jobs=n_jobs, return_as="generator_unordered")(
+        delayed(_keep)(path, part) for path, part in missing
+    )
+    for _ in tqdm(found, desc="steering", unit="climb", total=len(missing)):
+        pass
+    return pd.concat([pd.read_parquet(path) for path in parts], ignore_index=True)
+
+
+def _keep(path: Path, part: Callable[[], pd.DataFrame]) -> None:
+    torch.set_num_threads(1)
+    with replacing(path) as temporary:
+        part().to_parquet(temporary, index=False)
 
 
 def front_starts(release: Release) -> pd.DataFrame:
