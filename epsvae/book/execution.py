@@ -14,10 +14,12 @@ from epsvae.book.kernels import kernel_environment
 from epsvae.book.parameters import TAG
 from epsvae.errors import ChapterError
 
-__all__ = ["execute", "graft"]
+__all__ = ["execute", "graft", "says_the_same"]
 
 KERNELSPEC = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
 TRACEBACK_LINES = 12
+UNCOMPARED = "nbval-ignore-output"
+"""Tag of cells whose outputs differ from run to run, such as timings."""
 QUIET = ["--log-level=CRITICAL"]  # of the kernel program itself; errors in cells come as outputs
 
 
@@ -64,6 +66,19 @@ def graft(source: nbformat.NotebookNode, executed: nbformat.NotebookNode) -> nbf
     result.metadata.pop("papermill", None)
     result.metadata["kernelspec"] = KERNELSPEC
     result.metadata["language_info"] = {"name": "python"}
+    return result
+
+
+def says_the_same(a: nbformat.NotebookNode, b: nbformat.NotebookNode) -> bool:
+    """Whether two notebooks are equal but for the outputs of cells tagged `UNCOMPARED`."""
+    return _compared(a) == _compared(b)
+
+
+def _compared(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
+    result = copy.deepcopy(notebook)
+    for cell in result.cells:
+        if UNCOMPARED in cell.metadata.get("tags", []) and cell.get("outputs"):
+            cell.outputs = [UNCOMPARED]
     return result
 
 

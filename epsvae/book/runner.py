@@ -1,8 +1,9 @@
 """Run chapters in the order of their needs, and replace their outputs only when all went well.
 
 A chapter is executed by papermill in memory; its outputs are then grafted onto the source, which
-is replaced in one step. What is current is skipped (:mod:`epsvae.book.stamps`). An interrupt, a
-failing cell or a dead kernel leaves every file whole.
+is replaced in one step. What is current is skipped (:mod:`epsvae.book.stamps`). A chapter of which
+only timings changed stays as it is, so that a checkout where all is as published stays clean. An
+interrupt, a failing cell or a dead kernel leaves every file whole.
 """
 
 import logging
@@ -15,7 +16,7 @@ from typing import Any
 import nbformat
 
 from epsvae.book.chapters import Chapter, ordered, read_chapters
-from epsvae.book.execution import execute, graft
+from epsvae.book.execution import execute, graft, says_the_same
 from epsvae.book.parameters import checked_parameters, declared_parameters
 from epsvae.book.stamps import Stamps, chapter_stamp, source_stamp, write_atomically
 from epsvae.errors import ChapterError
@@ -74,7 +75,7 @@ def run_book(
             report.current.append(chapter.name)
             logger.info("%s: current", label)
             continue
-        _update(chapter, stamp, stamps, report, label, timeout)
+        _update(chapter, stamp, stamps, report, label, timeout, force)
     return report
 
 
@@ -96,7 +97,13 @@ def _with_needs(chapters: Sequence[Chapter], names: Sequence[str]) -> set[str]:
 
 
 def _update(
-    chapter: Chapter, stamp: str, stamps: Stamps, report: Report, label: str, timeout: float
+    chapter: Chapter,
+    stamp: str,
+    stamps: Stamps,
+    report: Report,
+    label: str,
+    timeout: float,
+    force: bool,
 ) -> None:
     """Run one chapter, replace its source, and enter the outcome into the report."""
     logger.info("%s: running", label)
@@ -109,7 +116,10 @@ def _update(
         logger.error("%s: failed after %.1f s\n%s", label, perf_counter() - start, error)
         return
     source = graft(chapter.notebook, executed)
-    write_atomically(chapter.path, nbformat.writes(source) + "\n")
+    if not force and says_the_same(source, chapter.notebook):
+        source = chapter.notebook
+    else:
+        write_atomically(chapter.path, nbformat.writes(source) + "\n")
     stamps.record(Chapter(chapter.name, chapter.path, chapter.needs, source), stamp)
     report.ran.append(chapter.name)
     logger.info("%s: %.1f s", label, perf_counter() - start)

@@ -12,7 +12,8 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 def write_chapter() -> Callable[..., Path]:
     """Return a function that writes one chapter with code cells, and returns its path.
 
-    ``parameters`` becomes the chapter's parameters cell, and ``needs`` its metadata.
+    ``parameters`` becomes the chapter's parameters cell, ``needs`` its metadata, and ``tags`` go to
+    all other code cells.
     """
 
     def write(
@@ -22,12 +23,14 @@ def write_chapter() -> Callable[..., Path]:
         *,
         needs: Sequence[str] = (),
         parameters: str = "",
+        tags: Sequence[str] = (),
     ) -> Path:
         notebook = new_notebook(metadata={"epsvae": {"needs": list(needs)}})
         notebook.cells.append(new_markdown_cell(f"# {name}"))
         if parameters:
             notebook.cells.append(new_code_cell(parameters, metadata={"tags": ["parameters"]}))
-        notebook.cells.extend(new_code_cell(source) for source in cells)
+        metadata = {"tags": list(tags)} if tags else {}
+        notebook.cells.extend(new_code_cell(source, metadata=metadata) for source in cells)
         path = root / "book" / f"{name}.ipynb"
         path.parent.mkdir(parents=True, exist_ok=True)
         nbformat.write(notebook, path)

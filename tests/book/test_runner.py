@@ -88,6 +88,22 @@ def test_run_skips_what_is_current_and_follows_changes(
     assert outputs(first) == ["48\n"]
 
 
+def test_a_chapter_of_which_only_timings_changed_stays_as_it_is(
+    make_toc: MakeToc, write_chapter: Write
+) -> None:
+    root = make_toc(["clock"])
+    cells = ["import time; print(time.perf_counter())"]
+    path = write_chapter(root, "clock", cells, tags=["nbval-ignore-output"])
+    assert run_book(root).ran == ["clock"]
+    published = path.read_bytes()
+    (root / "artifacts" / "book" / "stamps.json").unlink()  # as in a fresh clone
+    assert run_book(root).ran == ["clock"]
+    assert path.read_bytes() == published
+    assert run_book(root).current == ["clock"]
+    assert run_book(root, ["clock"], force=True).ran == ["clock"]
+    assert path.read_bytes() != published
+
+
 def test_failure_leaves_the_source_whole_and_holds_up_only_what_needs_it(
     make_toc: MakeToc,
     write_chapter: Write,
