@@ -22,8 +22,8 @@ from epsvae.map.data import run_weights
 from epsvae.map.model import EpsilonVAE
 from epsvae.ternary import METRIC_NAMES
 from epsvae.uses.follow import follow
-from epsvae.uses.prior import TREES, grow, left_out, recipes_of
 from epsvae.uses.quality import QUALITY, Course, Weights, predicted_metrics, quality
+from epsvae.uses.recipe_trees import TREES, grow, left_out, recipes_of
 from epsvae.uses.trajectory import Trajectory
 
 

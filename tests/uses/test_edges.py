@@ -91,7 +91,6 @@ from epsvae.uses.preview import (
     preview_checkpoint,
     preview_files,
 )
-from epsvae.uses.prior import grow, left_out, recipes_of
 from epsvae.uses.quality import (
     Course,
     by_step,
@@ -100,6 +99,7 @@ from epsvae.uses.quality import (
     predicted_metrics,
     quality,
 )
+from epsvae.uses.recipe_trees import grow, left_out, recipes_of
 from epsvae.uses.redundant import last_stretch, redundant_runs, run_ends, run_rows
 from epsvae.uses.sample import (
     discover_in_folder,

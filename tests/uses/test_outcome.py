@@ -9,7 +9,7 @@ import pytest
 from epsvae.errors import EpsvaeError
 from epsvae.map.calibration import FILE, load_calibration
 from epsvae.map.release import open_release
-from epsvae.uses import outcome, prior
+from epsvae.uses import outcome, recipe_trees
 from epsvae.uses.outcome import fit_quality_forecaster, forecast_folder
 from epsvae.uses.quality import QUALITY, Course, final_metrics, quality, release_courses
 
@@ -19,7 +19,7 @@ REFERENCE = Path(__file__).resolve().parents[2] / "data" / "reference"
 @pytest.fixture(autouse=True)
 def few_trees(monkeypatch):
     monkeypatch.setattr(outcome, "TREES", 20)
-    monkeypatch.setattr(prior, "TREES", 20)
+    monkeypatch.setattr(recipe_trees, "TREES", 20)
 
 
 def make(n, seed=0, recipe=False):
@@ -54,7 +54,7 @@ def test_a_recipe_tells_it_from_the_start():
     forecaster = fit_quality_forecaster(courses, finals)
     early = [c.first(1) for c in new]
     assert np.abs(forecaster(early) - truth)[:, 0].mean() < 0.05
-    alone = forecaster.prior.predict(prior.recipes_of(new))
+    alone = forecaster.prior.predict(recipe_trees.recipes_of(new))
     assert np.abs(alone - truth)[:, 0].mean() < 0.05
 
 
@@ -102,7 +102,7 @@ def test_refusals():
     with pytest.raises(EpsvaeError, match="courses: expected 7 features a checkpoint.*found 8"):
         fit_quality_forecaster(courses, finals)(make(2, recipe=True)[0])
     with pytest.raises(EpsvaeError, match="expected a recipe of each run"):
-        prior.recipes_of(courses)
+        recipe_trees.recipes_of(courses)
 
 
 def test_a_folder_of_files(tmp_path):
