@@ -45,7 +45,7 @@ lint: $(INSTALLED)  ## style, formatting and types
 	@$(BIN)/ruff format --check --quiet .
 	@$(BIN)/mypy
 
-reproduce: $(INSTALLED)  ## from nothing to the full-scale results (40 minutes at most; resumes)
+reproduce: $(INSTALLED)  ## from nothing to the full-scale results (40 to 60 minutes; resumes)
 	@$(BIN)/python -m epsvae reproduce
 
 study: $(INSTALLED)  ## after reproduce: all rows with three seeds, ablations, scaling (hours; resumes)

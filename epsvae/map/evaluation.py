@@ -92,7 +92,10 @@ def _one_minus_ratio(error: Float[np.ndarray, "n"], reference: Float[np.ndarray,
 def _tau_within(
     predicted: Float[np.ndarray, "n"], true: Float[np.ndarray, "n"], runs: np.ndarray
 ) -> Float[np.ndarray, "n"]:
-    """Kendall's tau within each checkpoint's run; NaN where a run's values are constant."""
+    """Kendall's tau within each checkpoint's run; NaN where a run's values are constant.
+
+    Also where only the predicted ones are, which flatters who predicts so.
+    """
     result = np.full(len(runs), np.nan)
     for run in np.unique(runs):
         here = runs == run

@@ -22,7 +22,7 @@ from epsvae.map.seed import SeedConfig, SeedVAE, seed_loss
 
 log = logging.getLogger(__name__)
 
-SAVE_EVERY = 5
+SAVE_EVERY = 10
 """Epochs between two saves of a training that can be picked up again."""
 
 TERMS = ("total", "prediction", "embedding", "metric", "kl")
@@ -55,7 +55,13 @@ def train_seed(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         training = _Training(config, seed, path)
-        bar = tqdm(initial=training.epoch, total=last, unit="epoch", disable=not progress)
+        bar = tqdm(
+            desc="seed" if path is None else path.stem,
+            initial=training.epoch,
+            total=last,
+            unit="epoch",
+            disable=not progress,
+        )
         while training.epoch < last and training.waited < patience:
             training.one_epoch(data)
             ends = training.epoch == last or training.waited >= patience

@@ -127,11 +127,11 @@ def test_a_finished_part_goes_on(config, data, unbroken, tmp_path):
 def test_a_killed_training_goes_on_to_the_result_of_an_unbroken_one(
     config, data, unbroken, tmp_path, monkeypatch
 ):
-    """Killed after epoch 7: epochs 6 and 7 are lost, and trained again to the bit."""
+    """Killed an epoch after a save: that epoch is lost, and trained again to the bit."""
     path, real = tmp_path / "state.pt", seed_training._Training.one_epoch
 
     def one_epoch(self, data):
-        if self.epoch == SAVE_EVERY + 2:
+        if self.epoch == SAVE_EVERY + 1:
             raise KeyboardInterrupt
         real(self, data)
 
