@@ -15,7 +15,7 @@ def replacing(path: Path) -> Iterator[Path]:
     """Give a temporary path beside `path`; when the block ends well it replaces `path` at once.
 
     The parent folder is made if needed. A block that raises leaves `path` as it was, and no
-    temporary file. An OSError that names no file, such as that of a full disk, names `path`.
+    temporary file.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{uuid4().hex}{PARTIAL_SUFFIX}")
@@ -24,9 +24,6 @@ def replacing(path: Path) -> Iterator[Path]:
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
         os.replace(temporary, path)
-    except OSError as error:
-        error.filename = error.filename or str(path)
-        raise
     finally:
         temporary.unlink(missing_ok=True)
 

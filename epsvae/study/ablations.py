@@ -14,7 +14,7 @@ from epsvae.map.model import EpsilonVAE, MapConfig
 from epsvae.map.prediction import predict_split
 from epsvae.map.tune import TuneConfig, fine_tune
 from epsvae.study.cells import Predictor, cell
-from epsvae.study.readings import READINGS, fit_readings
+from epsvae.study.readings import READINGS, fit_readings, fit_two_scales
 
 SEEDS = (0, 1, 2)
 TUNED = TuneConfig()
@@ -70,6 +70,7 @@ ABLATIONS: dict[str, dict[str, Fit]] = {
     "decoder": {"curved": _closed_form, "flat": partial(_closed_form, curve_rank=0)},
     "parameters": {"all weights": _closed_form, "key weights": _key_weights_only},
     "readings": {name: partial(fit_readings, kinds=kinds) for name, kinds in READINGS.items()},
+    "coverage": {"share": _closed_form, "share and logit": fit_two_scales},
     "start": {
         "closed form": _closed_form,
         "closed form, tuned": _tuned,

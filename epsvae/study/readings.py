@@ -10,6 +10,7 @@ from epsvae.map.data import MapData, embeddings_of, metrics_of
 from epsvae.map.fit import fit_map, principal_codes, read_split
 from epsvae.map.model import EpsilonVAE, MapConfig
 from epsvae.map.prediction import Prediction
+from epsvae.map.ranges import link
 from epsvae.map.ridge import fit_ridge
 from epsvae.map.statistics import split_statistics
 from epsvae.study.cells import Predictor
@@ -51,6 +52,31 @@ def fit_readings(data: MapData, seed: int, kinds: tuple[str, ...]) -> Predictor:
         metrics = torch.cat([read(v) for read, v in zip(readers, x[1:], strict=True)], 1)
         z = torch.cat([geometry(x[0]), model.link(metrics)], 1)
         return Prediction(model.decode_embeddings(z).numpy(), model.predict_metrics(z).numpy())
+
+    return predict
+
+
+def fit_two_scales(data: MapData, seed: int) -> Predictor:
+    """The map's closed form, and coverage read a second time: its logit, by a ridge of its own.
+
+    The share c that the map reads weighs 4 c (1 - c), the logit the rest: it tells small numbers
+    from smaller ones, where a sum of probes cannot.
+    """
+    model = fit_map(data, MapConfig(seed=seed))
+    known, held_out = (
+        (read_split(model, split).reconstruction(), link(metrics_of(split))[:, :1])
+        for split in (data.train, data.validation)
+    )
+    logit = _ridge(known, held_out)
+
+    @torch.no_grad()
+    def predict(split: ExtractedSplit) -> Prediction:
+        readings = read_split(model, split)
+        z, x = model.latent(readings), readings.reconstruction()
+        metrics, share = model.predict_metrics(z), model.readers[0](x).clamp(0, 1)
+        middle = 4 * share * (1 - share)
+        metrics[:, :1] = middle * share + (1 - middle) * logit(x).sigmoid()
+        return Prediction(model.decode_embeddings(z).numpy(), metrics.numpy())
 
     return predict
 

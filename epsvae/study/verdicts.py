@@ -15,12 +15,13 @@ REFERENCES = {
     "decoder": "curved",
     "parameters": "all weights",
     "readings": "sweep",
+    "coverage": "share",
     "start": "closed form",
     "metric weight": "1.0",
     "KL weight": "1e-05",
     "embedding loss": "Euclidean",
 }
-"""The default's setting in each ablation. The first six are one and the same map."""
+"""The default's setting in each ablation. The first seven are one and the same map."""
 
 SAME, NOISE, SEEDS, CLEAR = "same", "noise", "seeds", "clear"
 """Verdicts, from no difference at all to one that neither seeds nor runs explain."""

@@ -47,10 +47,7 @@ def test_a_disk_that_fills_at_the_last_moment(tmp_path, monkeypatch, call):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(os, call, fail)
-    with (
-        pytest.raises(OSError, match=r"No space left.*a\.txt"),
-        replacing(tmp_path / "a.txt") as temporary,
-    ):
+    with pytest.raises(OSError, match="No space left"), replacing(tmp_path / "a.txt") as temporary:
         temporary.write_text("new")
     assert list(tmp_path.iterdir()) == []
 

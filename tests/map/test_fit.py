@@ -18,6 +18,7 @@ from epsvae.map.scores import score
 from epsvae.map.train import train_default
 from epsvae.map.tune import TuneConfig, fine_tune, kl_to_prior
 from epsvae.reproduce import BASELINES
+from epsvae.study import readings
 
 
 @pytest.fixture(scope="module")
@@ -206,3 +207,17 @@ def test_the_divergence_is_that_of_two_normal_laws():
     torch.testing.assert_close(kl_to_prior(mu, logvar, prior), oracle.sum(1).mean())
     zero = kl_to_prior(torch.zeros(5, 3), 2 * prior.log().expand(5, 3), prior)
     assert zero.abs() < 1e-6
+
+
+def test_a_second_reading_changes_coverage_alone(trained, config, closed_form, monkeypatch):
+    monkeypatch.setattr(readings, "MapConfig", lambda seed: config)
+    once = predict_split(closed_form, trained.test, all_weights)
+    twice = readings.fit_two_scales(trained, 0)(trained.test)
+    np.testing.assert_allclose(twice.embeddings, once.embeddings, atol=1e-6)
+    np.testing.assert_allclose(twice.metrics[:, 1:], once.metrics[:, 1:], atol=1e-6)
+    coverage = twice.metrics[:, 0]
+    assert ((coverage >= 0) & (coverage <= 1)).all()
+    assert np.abs(coverage - once.metrics[:, 0]).max() > 1e-4
+    true = trained.test.metrics[:, 0]
+    constant = run_mean(trained.train.metrics, runs_of(trained.train))[0]
+    assert np.abs(coverage - true).mean() < np.abs(constant - true).mean()
