@@ -16,7 +16,7 @@ import pandas as pd
 import torch
 from joblib import Parallel, delayed
 
-from epsvae.book.chapters import BOOK, find_root, read_chapters
+from epsvae.book.chapters import find_root, read_chapters
 from epsvae.book.parameters import declared_parameters
 from epsvae.book.runner import run_variant
 from epsvae.errors import ChapterError
@@ -182,24 +182,23 @@ def _run_chapters(release: Path, n_jobs: int) -> list[str]:
     """Run every chapter on the new release, into copies below ``artifacts/book``; gives the errors
     of those that failed, after all others have run."""
     root = find_root()
-    names = [
-        name
+    where = {
+        name: os.path.relpath(release.resolve(), chapter.path.parent)
         for name, chapter in read_chapters(root).items()
         if "reference" in declared_parameters(chapter)
-    ]
-    jobs = (delayed(_run_chapter)(root, name, release) for name in names)
+    }
+    jobs = (delayed(_run_chapter)(root, name, path) for name, path in where.items())
     errors = Parallel(n_jobs=n_jobs, return_as="generator")(jobs)
     failed = []
-    for name, error in zip(names, errors, strict=True):
+    for name, error in zip(where, errors, strict=True):
         log.info("  %s: %s", name, "failed" if error else "ran")
         failed += [error] if error else []
     return failed
 
 
-def _run_chapter(root: Path, name: str, release: Path) -> str | None:
-    where = os.path.relpath(release.resolve(), (root / BOOK / name).parent)
+def _run_chapter(root: Path, name: str, reference: str) -> str | None:
     try:
-        run_variant(root, name, {"reference": where})
+        run_variant(root, name, {"reference": reference})
     except ChapterError as error:
         return str(error)
     return None

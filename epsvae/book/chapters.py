@@ -15,6 +15,8 @@ __all__ = ["Chapter", "find_root", "ordered", "read_chapter", "read_chapters", "
 
 TOC = "_toc.yml"
 BOOK = "book"
+UNCOMPARED = "nbval-ignore-output"
+"""Tag of cells whose outputs differ from run to run, such as timings."""
 
 
 @dataclass(frozen=True)

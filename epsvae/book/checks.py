@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from epsvae.book.chapters import Chapter, read_chapters, toc_files
+from epsvae.book.chapters import UNCOMPARED, Chapter, read_chapters, toc_files
 from epsvae.book.parameters import TAG, declared_parameters
 from epsvae.errors import ChapterError
 
@@ -27,7 +27,6 @@ SECTIONS = (
     ("Exercises",),
     ("Where to go next",),
 )
-IGNORE = "nbval-ignore-output"
 MACHINE_PATH = re.compile(r"(?<![\w.:/])/(?:home|Users|root|tmp|work|opt|usr|var|mnt)/[\w.\-/]+")
 OUTSIDE = re.compile(r"""(?:src|href)\s*=\s*\\?["'](?:https?:)?//|\bcdn\.|unpkg\.com|cdnjs\.""")
 DISPLAY_FIGURE = {"image/png", "image/svg+xml", "image/jpeg"}
@@ -126,10 +125,10 @@ def check_parameters(chapter: Chapter) -> Iterator[str]:
 def check_tags(chapter: Chapter) -> Iterator[str]:
     """A cell whose output is not compared says why."""
     for number, cell in enumerate(chapter.notebook.cells, 1):
-        if IGNORE in cell.metadata.get("tags", []) and not cell.metadata.get("epsvae", {}).get(
+        if UNCOMPARED in cell.metadata.get("tags", []) and not cell.metadata.get("epsvae", {}).get(
             "reason"
         ):
-            yield f"cell {number}: {IGNORE} expects a reason in its metadata (epsvae.reason)"
+            yield f"cell {number}: {UNCOMPARED} expects a reason in its metadata (epsvae.reason)"
 
 
 def check_figures(chapter: Chapter) -> Iterator[str]:

@@ -9,7 +9,7 @@ import papermill
 from nbclient.exceptions import CellTimeoutError, DeadKernelError
 from papermill.exceptions import PapermillExecutionError, strip_color
 
-from epsvae.book.chapters import Chapter
+from epsvae.book.chapters import UNCOMPARED, Chapter
 from epsvae.book.kernels import kernel_environment
 from epsvae.book.parameters import TAG
 from epsvae.errors import ChapterError
@@ -18,8 +18,6 @@ __all__ = ["execute", "graft", "says_the_same"]
 
 KERNELSPEC = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
 TRACEBACK_LINES = 12
-UNCOMPARED = "nbval-ignore-output"
-"""Tag of cells whose outputs differ from run to run, such as timings."""
 QUIET = ["--log-level=CRITICAL"]  # of the kernel program itself; errors in cells come as outputs
 
 

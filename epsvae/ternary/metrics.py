@@ -105,7 +105,8 @@ def _ranks(x: Tensor) -> Float[Tensor, "n"]:
 
 def _pearson(x: Float[Tensor, "n"], y: Float[Tensor, "n"]) -> float:
     """In torch throughout: NumPy's `@` starts threads of its own, and they wait by spinning."""
-    x, y = (values.double() - values.double().mean() for values in (x, y))
+    x, y = x.double(), y.double()
+    x, y = x - x.mean(), y - y.mean()
     scale = float(torch.sqrt((x @ x) * (y @ y)))
     return float(x @ y) / scale if scale > 0 else 0.0
 

@@ -5,9 +5,8 @@ all operations, does it: its *realised* metrics and embeddings.
 """
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -42,8 +41,7 @@ def realise(model: EpsilonVAE, z: Float[Tensor, "*batch latent"], n_jobs: int = 
     """
     batch = z.reshape(-1, z.shape[-1])
     refuse_infinite(batch)
-    parts = [partial(model.decode_weights, part) for part in batch.split(AT_ONCE)]
-    found = _run_parts(model.config.architecture, parts, n_jobs)
+    found = _run_parts(model.config.architecture, batch, model.decode_weights, n_jobs)
     return Realised(*(x.view(*z.shape[:-1], *x.shape[1:]) for x in found))
 
 
@@ -54,8 +52,7 @@ def run_weights(
 
     Raises EpsvaeError if an embedding is NaN or infinite.
     """
-    parts = [partial(torch.Tensor.detach, part) for part in weights.split(AT_ONCE)]
-    return _run_parts(architecture, parts, n_jobs)
+    return _run_parts(architecture, weights, torch.Tensor.detach, n_jobs)
 
 
 def virtual_checkpoint(
@@ -101,24 +98,33 @@ def map_sha256(model: EpsilonVAE) -> str:
     return digest.hexdigest()
 
 
-Part = Callable[[], Float[Tensor, "n weights"]]
-"""A few networks, made only when a worker asks for them: decoding, too, is then done by all."""
+Decode = Callable[[Tensor], Float[Tensor, "n weights"]]
 
 
-def _run_parts(architecture: Architecture, parts: Sequence[Part], n_jobs: int) -> Realised:
-    """Threads, since torch works outside Python's lock: nothing is copied, no process starts."""
+def _run_parts(
+    architecture: Architecture, batch: Float[Tensor, "n _"], decode: Decode, n_jobs: int
+) -> Realised:
+    """Threads, since torch works outside Python's lock: nothing is copied, no process starts.
+
+    Each decodes what it runs, so that decoding is shared, too.
+    """
     anchors = anchor_operations()
     with _one_thread_each():
         found = Parallel(n_jobs=n_jobs, prefer="threads")(
-            delayed(_run)(architecture, part, anchors) for part in parts
+            delayed(_run)(architecture, decode, part, anchors) for part in batch.split(AT_ONCE)
         )
     metrics, embeddings = zip(*found, strict=True)
     return Realised(torch.cat(metrics), torch.cat(embeddings))
 
 
 @torch.no_grad()  # here, because each thread has a mode of its own
-def _run(architecture: Architecture, part: Part, anchors: Int[Tensor, "anchors"]) -> Realised:
-    vectors = part()
+def _run(
+    architecture: Architecture,
+    decode: Decode,
+    part: Float[Tensor, "n _"],
+    anchors: Int[Tensor, "anchors"],
+) -> Realised:
+    vectors = decode(part)
     metrics = torch.zeros(len(vectors), len(METRIC_NAMES), dtype=torch.float64)
     embeddings = torch.zeros(len(vectors), len(anchors), architecture.latent_dim)
     for row, vector in enumerate(vectors):
