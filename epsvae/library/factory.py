@@ -16,7 +16,6 @@ from epsvae.errors import LibraryError
 from epsvae.library.recipes import BATCH_SIZE, STEPS_PER_EPOCH, BaseRecipe, Recipe
 from epsvae.library.stack import RunOptimiser, Stack, State
 from epsvae.ternary import (
-    CHUNK,
     N_OPERATIONS,
     Architecture,
     Metrics,
@@ -35,6 +34,8 @@ from epsvae.ternary import (
 )
 
 BASE_CHECK_EVERY = 100
+CHUNK = 2048
+"""Operations encoded at a time: few enough that they stay in a core's cache."""
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,6 @@
 """The networks being mapped: ternary operations, TernaryVAE, its objectives and metrics."""
 
 from epsvae.ternary import poincare as poincare
-from epsvae.ternary.metrics import CHUNK as CHUNK
 from epsvae.ternary.metrics import METRIC_NAMES as METRIC_NAMES
 from epsvae.ternary.metrics import Metrics as Metrics
 from epsvae.ternary.metrics import evaluate as evaluate

@@ -8,26 +8,21 @@ from functools import cache
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
-from scipy.stats import rankdata
+from jaxtyping import Float, Int, Int32
 from torch import Tensor
 
 from epsvae.ternary import poincare
-from epsvae.ternary.network import Architecture, State, by_columns, decode, encode, project
-from epsvae.ternary.operations import (
-    N_OPERATIONS,
-    all_operations,
-    operation_valuations,
-    target_distance,
-)
+from epsvae.ternary.full_pass import full_pass
+from epsvae.ternary.network import Architecture, State
+from epsvae.ternary.operations import N_OPERATIONS, operation_valuations, target_distance
 
 N_PAIRS = 100_000
 """Pairs behind the distance correlation: its sampling error is (1 - r^2) / sqrt(N) < 0.0032."""
 
 PAIR_SEED = 20251226
 
-CHUNK, PAIR_CHUNK = 2048, 8192
-"""Operations and pairs at a time: small enough that they stay in a core's cache."""
+PAIR_CHUNK = 8192
+"""Pairs at a time: few enough that they stay in a core's cache."""
 
 
 @dataclass(frozen=True)
@@ -62,27 +57,27 @@ def uniform_pairs() -> tuple[Int[Tensor, "2 pairs"], Float[Tensor, "pairs"]]:
     return torch.stack([i, j]), target_distance(i, j)
 
 
-def count_reconstructed(logits: Float[Tensor, "n 9 3"], trits: Float[Tensor, "n 9"]) -> int:
-    """How many operations have all nine trits right (the true value's logit is the largest).
-
-    The first of equal logits counts, as in `argmax`, which is slow on so short a dimension.
-    """
-    low, middle, high = logits.unbind(-1)
-    is_high = high > torch.maximum(low, middle)
-    is_low = (low >= middle) & ~is_high
-    return int((is_high.float() - is_low.float() == trits).all(-1).sum())
-
-
 def distance_correlation(embeddings: Float[Tensor, "19683 dim"]) -> float:
     """Pearson correlation of Poincaré distances with `target_distance`; 0 if all distances tie."""
-    pairs, target = uniform_pairs()
+    (first, second), target = _sorted_pairs()
     ones = embeddings.new_ones(embeddings.shape[1])  # x @ ones: twice as fast as x.sum(-1)
     room = 1 - embeddings.square() @ ones  # once a point, not once a pair
-    chunks = []
-    for i, j in (part.unbind() for part in pairs.split(PAIR_CHUNK, dim=1)):
-        gap = (embeddings.index_select(0, i) - embeddings.index_select(0, j)).square() @ ones
-        chunks.append(poincare.from_gap(gap, room.index_select(0, i) * room.index_select(0, j)))
-    return _pearson(torch.cat(chunks), target)
+    gap = embeddings.new_empty(N_PAIRS)
+    chunks = (x.split(PAIR_CHUNK) for x in (first, second, gap))
+    for i, j, out in zip(*chunks, strict=True):
+        between = embeddings.index_select(0, i).sub_(embeddings.index_select(0, j))
+        torch.mv(between.square_(), ones, out=out)
+    room = room.index_select(0, first) * room.index_select(0, second)
+    return _correlation(poincare.from_gap(gap, room), target)
+
+
+@cache
+def _sorted_pairs() -> tuple[Int32[Tensor, "2 pairs"], Float[Tensor, "pairs"]]:
+    """The pairs in the order of their first operations, in half the bytes, which are gathered twice
+    as fast; and their targets for `_correlation`."""
+    pairs, target = uniform_pairs()
+    order = pairs[0].argsort()
+    return pairs[:, order].int(), _unit(target[order])
 
 
 def radial_hierarchy(embeddings: Float[Tensor, "19683 dim"]) -> float:
@@ -91,24 +86,31 @@ def radial_hierarchy(embeddings: Float[Tensor, "19683 dim"]) -> float:
     Ranks need only the norm, in which the radius is monotone. With distinct radii the best value
     is -sqrt(1 - sum(t^3 - t) / (n^3 - n)) = -0.8321, t running over the classes of valuations.
     """
-    return _pearson(_valuation_ranks(), _ranks(embeddings.norm(dim=-1)))
+    return _correlation(_ranks(embeddings.norm(dim=-1)), _unit_valuation_ranks())
 
 
 @cache
-def _valuation_ranks() -> Float[Tensor, "19683"]:
-    return _ranks(operation_valuations())
+def _unit_valuation_ranks() -> Float[Tensor, "19683"]:
+    return _unit(_ranks(operation_valuations()))
 
 
 def _ranks(x: Tensor) -> Float[Tensor, "n"]:
-    return torch.from_numpy(rankdata(x.numpy()))
+    """Ranks from 1, ties at their mean: thrice as fast as scipy's `rankdata`, and the same."""
+    _, inverse, counts = np.unique(x.numpy(), return_inverse=True, return_counts=True)
+    return torch.from_numpy((counts.cumsum() - (counts - 1) / 2)[inverse])
 
 
-def _pearson(x: Float[Tensor, "n"], y: Float[Tensor, "n"]) -> float:
-    """In torch throughout: NumPy's `@` starts threads of its own, and they wait by spinning."""
-    x, y = x.double(), y.double()
-    x, y = x - x.mean(), y - y.mean()
-    scale = float(torch.sqrt((x @ x) * (y @ y)))
-    return float(x @ y) / scale if scale > 0 else 0.0
+def _unit(x: Float[Tensor, "n"]) -> Float[Tensor, "n"]:
+    """Centred and of length 1, in double precision; zeros if all values tie."""
+    x = x.double()
+    x = x - x.mean()
+    return x / x.norm().clamp_min(torch.finfo(x.dtype).tiny)
+
+
+def _correlation(x: Float[Tensor, "n"], unit: Float[Tensor, "n"]) -> float:
+    """Pearson correlation with what `_unit` gave. In torch throughout: NumPy's `@` starts threads
+    of its own, and they wait by spinning."""
+    return float(_unit(x) @ unit)
 
 
 def evaluate(state: State, architecture: Architecture, max_radius: float) -> Metrics:
@@ -119,17 +121,11 @@ def evaluate(state: State, architecture: Architecture, max_radius: float) -> Met
     return evaluate_with_points(state, architecture, max_radius)[0]
 
 
-@torch.no_grad()
 def evaluate_with_points(
     state: State, architecture: Architecture, max_radius: float
 ) -> tuple[Metrics, Float[Tensor, "19683 dim"]]:
     """What `evaluate` gives, and the embeddings of all operations, which it needs anyway."""
-    state, embeddings, reconstructed = by_columns(state), [], 0
-    for trits in all_operations().split(CHUNK):
-        mu = encode(state, architecture, trits)
-        embeddings.append(project(state, architecture, mu, max_radius))
-        reconstructed += count_reconstructed(decode(state, architecture, mu), trits)
-    points = torch.cat(embeddings)
+    points, reconstructed = full_pass(state, architecture, max_radius)
     if not points.sum().isfinite():  # points of a ball: their sum cannot overflow
         raise ValueError("state: expected parameters that give finite embeddings, found NaN or Inf")
     metrics = Metrics(

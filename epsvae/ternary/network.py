@@ -142,15 +142,6 @@ def linear(
     return torch.baddbmm(bias.unsqueeze(-2), x, weight.mT)
 
 
-def by_columns(state: State) -> dict[str, Tensor]:
-    """The same parameters, each matrix stored column by column.
-
-    `linear` then multiplies by rows that lie together, a third faster on large batches. Worth it
-    for a network that runs on thousands of operations.
-    """
-    return {name: x.mT.contiguous().mT if x.dim() > 1 else x for name, x in state.items()}
-
-
 def encode(
     state: State, architecture: Architecture, trits: Float[Tensor, "*#runs n 9"], encoder: str = "A"
 ) -> Float[Tensor, "*runs n latent"]:

@@ -9,7 +9,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import pearsonr, spearmanr
+from scipy.stats import pearsonr, rankdata, spearmanr
 from torch import Tensor
 
 from epsvae.ternary import (
@@ -29,9 +29,9 @@ from epsvae.ternary import (
     target_distance,
     target_radius,
 )
+from epsvae.ternary.full_pass import count_reconstructed
 from epsvae.ternary.metrics import (
     N_PAIRS,
-    count_reconstructed,
     distance_correlation,
     radial_hierarchy,
     uniform_pairs,
@@ -160,6 +160,7 @@ PINNED = [[18734, 5952, 3134], [7116, 3031, 10359]]
 def test_sampling_error_is_below_0_005(slope: float, monkeypatch: pytest.MonkeyPatch) -> None:
     points = at_radii(0.85 - slope * VALUATIONS)
     values = [distance_correlation(points)]
+    monkeypatch.setattr(metrics, "_sorted_pairs", metrics._sorted_pairs.__wrapped__)  # no cache
     for seed in range(12):
         monkeypatch.setattr(metrics, "PAIR_SEED", seed)
         sample = uniform_pairs.__wrapped__()
@@ -212,11 +213,13 @@ def test_one_wrong_trit_is_enough(index: list[int], data: st.DataObject) -> None
     for k in wrong:
         trit = data.draw(st.integers(0, 8))
         logits[k, trit] = logits[k, trit].roll(data.draw(st.integers(1, 2)))
-    assert count_reconstructed(logits, trits) == len(index) - len(wrong)
+    by_column = logits.permute(1, 2, 0), trits.T.to(torch.int8)
+    assert count_reconstructed(*by_column) == len(index) - len(wrong)
 
 
 def test_a_decoder_that_says_nothing_covers_next_to_nothing() -> None:
-    assert count_reconstructed(torch.zeros(N_OPERATIONS, 9, 3), all_operations()) <= 1
+    silent = torch.zeros(9, 3, N_OPERATIONS)
+    assert count_reconstructed(silent, all_operations().T.to(torch.int8)) <= 1
 
 
 def test_broken_weights_are_not_labelled_zero(random_state: RandomState) -> None:
@@ -270,15 +273,10 @@ def test_the_same_weights_give_the_same_numbers(random_state: RandomState) -> No
     assert abs(result.radial_hierarchy) > 1e-4 < abs(result.distance_correlation)
 
 
-@pytest.mark.parametrize("chunk", [500, 6561, N_OPERATIONS])
-def test_chunks_do_not_matter(
-    chunk: int, random_state: RandomState, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    state = random_state()
-    expected = evaluate(state, PUBLISHED, 0.95).vector()
-    monkeypatch.setattr(metrics, "CHUNK", chunk)
-    actual = evaluate(state, PUBLISHED, 0.95).vector()
-    np.testing.assert_allclose(actual, expected, rtol=0, atol=1e-6)
+@given(st.lists(st.sampled_from([-0.5, 0.0, 0.25, 1.0, 7.5]), min_size=1, max_size=30))
+def test_ranks_are_those_of_scipy(values: list[float]) -> None:
+    ranks = metrics._ranks(torch.tensor(values))
+    assert ranks.tolist() == rankdata(values).tolist()
 
 
 def test_vector_follows_the_names() -> None:
