@@ -197,14 +197,19 @@ class EpsilonVAE(nn.Module):
 
         Raises EpsvaeError if the map has no weight decoder.
         """
+        layout = all_layout(self.config.architecture)
+        parts = z.reshape(-1, z.shape[-1]).split(CHECKPOINTS_AT_ONCE)
+        weights = torch.cat([layout.flatten(self.decode_state(part)) for part in parts])
+        return weights.view(*z.shape[:-1], weights.shape[-1])
+
+    def decode_state(self, z: Float[Tensor, "n latent"]) -> dict[str, Tensor]:
+        """The same parameters by name, as one stack of networks; with their `MAX_RADIUS`."""
         if self.weight_decoder is None:
             raise EpsvaeError(
                 "decode_weights: expected a map with a weight decoder, found one without; "
                 "`fit_weight_decoder` trains one"
             )
-        parts = z.reshape(-1, z.shape[-1]).split(CHECKPOINTS_AT_ONCE)
-        weights = torch.cat([self.weight_decoder(part) for part in parts])
-        return weights.view(*z.shape[:-1], weights.shape[-1])
+        return self.weight_decoder.state(z)
 
     def forward(
         self, weights: Float[Tensor, "*batch weights"]

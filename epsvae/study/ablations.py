@@ -70,7 +70,11 @@ ABLATIONS: dict[str, dict[str, Fit]] = {
     "decoder": {"curved": _closed_form, "flat": partial(_closed_form, curve_rank=0)},
     "parameters": {"all weights": _closed_form, "key weights": _key_weights_only},
     "readings": {name: partial(fit_readings, kinds=kinds) for name, kinds in READINGS.items()},
-    "coverage": {"share": _closed_form, "share and logit": fit_two_scales},
+    "coverage": {
+        "share": _closed_form,
+        "share and logit": fit_two_scales,
+        "logit": partial(fit_two_scales, alone=True),
+    },
     "start": {
         "closed form": _closed_form,
         "closed form, tuned": _tuned,

@@ -24,6 +24,9 @@ READINGS = {
     "sweep + deltas": ("sweep", "deltas"),
     "all three": ("sweep", "statistics", "deltas"),
 }
+EVEN = 0.1
+"""c (1 - c) at which both readings of a coverage c count the same. Chosen by leaving training runs
+out, one at a time: smaller values lose the order within runs, larger ones are less exact."""
 N_DELTAS = 64
 """Principal components of the key weights' differences from the training mean."""
 
@@ -56,11 +59,12 @@ def fit_readings(data: MapData, seed: int, kinds: tuple[str, ...]) -> Predictor:
     return predict
 
 
-def fit_two_scales(data: MapData, seed: int) -> Predictor:
+def fit_two_scales(data: MapData, seed: int, alone: bool = False) -> Predictor:
     """The map's closed form, and coverage read a second time: its logit, by a ridge of its own.
 
-    The share c that the map reads weighs 4 c (1 - c), the logit the rest: it tells small numbers
-    from smaller ones, where a sum of probes cannot.
+    An error e of the logit is an error e c (1 - c) of the share c. With weights inverse to squared
+    errors, the logit decides near 0 and 1, the map's own reading of the share between. With
+    ``alone=True`` only the logit counts.
     """
     model = fit_map(data, MapConfig(seed=seed))
     known, held_out = (
@@ -74,8 +78,8 @@ def fit_two_scales(data: MapData, seed: int) -> Predictor:
         readings = read_split(model, split)
         z, x = model.latent(readings), readings.reconstruction()
         metrics, share = model.predict_metrics(z), model.readers[0](x).clamp(0, 1)
-        middle = 4 * share * (1 - share)
-        metrics[:, :1] = middle * share + (1 - middle) * logit(x).sigmoid()
+        precision = torch.zeros_like(share) if alone else (share * (1 - share) / EVEN).square()
+        metrics[:, :1] = (precision * share + logit(x).sigmoid()) / (precision + 1)
         return Prediction(model.decode_embeddings(z).numpy(), metrics.numpy())
 
     return predict
