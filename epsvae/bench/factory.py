@@ -28,8 +28,8 @@ from epsvae.uses.decode import realise
 
 STACK_SIZE = 8
 STEPS = 30
-N_POINTS = 64
-"""Points of the map that are realised in one call."""
+N_POINTS = 500
+"""Points of the map that are realised in one call: starting the threads hardly counts then."""
 REGIMES: tuple[Regime, ...] = ("frozen", "progressive", "unfrozen")
 
 
