@@ -94,9 +94,7 @@ def _networks(
         yield block, [[*trunk, mu], [*trunk, logvar]], {}
     yield "decoder_A", [[name for name, *_ in architecture.linears("decoder_A")]], {}
     for block in architecture.projections:
-        names = [name for name, *_ in architecture.linears(block)]
-        direction = [name for name in names if "direction_net" in name]
-        radius = [name for name in names if "radius_net" in name]
+        direction, radius = architecture.nets(block)
         norms = [name for name, _ in architecture.norms(block)]
         yield block, [direction, radius], dict(zip(direction[:-1], norms, strict=True))
 

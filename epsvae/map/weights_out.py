@@ -80,10 +80,6 @@ class WeightDecoder(nn.Module):
         state[MAX_RADIUS] = state[MAX_RADIUS].clamp(SMALLEST_RADIUS, LARGEST_RADIUS)
         return state
 
-    def forward(self, z: Float[Tensor, "n latent"]) -> Float[Tensor, "n weights"]:
-        """Decoded networks, one vector each."""
-        return self.layout.flatten(self.state(z))
-
 
 def _encoder_linears(architecture: Architecture) -> list[str]:
     """What of encoder A reaches the means: all but `fc_logvar`."""

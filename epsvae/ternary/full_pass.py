@@ -54,18 +54,16 @@ def _project(
     out: Float[Tensor, "n latent"],
 ) -> None:
     """`network.project` by projection A, without gradients: in place where it can be."""
-    linears = [name for name, *_ in architecture.linears(architecture.projections[0])]
-    *directions, direction_last = [name for name in linears if "direction_net" in name]
-    *radii, radius_last = [name for name in linears if "radius_net" in name]
+    block = architecture.projections[0]
+    (*direction_hidden, direction_last), (*radius_hidden, radius_last) = architecture.nets(block)
     hidden = mu
-    norms = architecture.norms(architecture.projections[0])
-    for name, (norm, width) in zip(directions, norms, strict=True):
+    for name, (norm, width) in zip(direction_hidden, architecture.norms(block), strict=True):
         gain, shift = state[f"{norm}.weight"], state[f"{norm}.bias"]
         hidden = F.layer_norm(_linear(state, name, hidden), (width,), gain, shift)
         F.silu(hidden, inplace=True)
     direction = _linear(state, direction_last, hidden).add_(mu)
     hidden = mu
-    for name in radii:
+    for name in radius_hidden:
         hidden = F.silu(_linear(state, name, hidden), inplace=True)
     radius = _linear(state, radius_last, hidden).sigmoid_().mul_(max_radius)
     ones = mu.new_ones(mu.shape[1])  # x @ ones: twice as fast as x.sum(-1)

@@ -71,6 +71,12 @@ class Architecture:
         heads = [(f"{block}.{head}", width, self.latent_dim) for head in ("fc_mu", "fc_logvar")]
         return trunk + heads
 
+    def nets(self, projection: str) -> tuple[list[str], list[str]]:
+        """Names of a projection's linear layers: the direction net's, then the radius net's."""
+        names = [name for name, *_ in self.linears(projection)]
+        direction = [name for name in names if "direction_net" in name]
+        return direction, [name for name in names if "radius_net" in name]
+
     def norms(self, block: str) -> list[tuple[str, int]]:
         """(name, width) of each LayerNorm of a projection: one behind every hidden linear layer."""
         stride = 3 + self.projection_dropout
@@ -117,8 +123,7 @@ def init_state(architecture: Architecture, generator: torch.Generator) -> dict[s
         else:
             state[name] = torch.empty(shape).uniform_(-bound, bound, generator=generator)
     for block in architecture.projections:
-        direction = [n for n, *_ in architecture.linears(block) if "direction_net" in n][-1]
-        radius = architecture.linears(block)[-1][0]
+        direction, radius = (names[-1] for names in architecture.nets(block))
         state[f"{direction}.weight"].zero_()
         state[f"{direction}.bias"].zero_()
         state[f"{radius}.bias"].zero_()
@@ -181,9 +186,7 @@ def project(
     `max_radius` is a number, or one number a run with shape (runs, 1, 1).
     """
     block = architecture.projections[{"A": 0, "B": -1}[projection]]
-    linears = [name for name, *_ in architecture.linears(block)]
-    *direction_hidden, direction_last = [n for n in linears if "direction_net" in n]
-    *radius_hidden, radius_last = [n for n in linears if "radius_net" in n]
+    (*direction_hidden, direction_last), (*radius_hidden, radius_last) = architecture.nets(block)
     hidden = mu
     for name, (norm, width) in zip(direction_hidden, architecture.norms(block), strict=True):
         hidden = F.silu(_layer_norm(state, norm, linear(state, name, hidden), width))

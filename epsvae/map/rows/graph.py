@@ -48,10 +48,8 @@ def graph_edges(architecture: Architecture) -> tuple[Edges, ...]:
     """The part of a network that decides its behaviour: encoder A, projection A, the decoder."""
     projection = architecture.projections[0]
     encoder = [name for name, *_ in architecture.linears("encoder_A")][:-1]
-    linears = [name for name, *_ in architecture.linears(projection)]
     norms = [name for name, _ in architecture.norms(projection)]
-    direction = [name for name in linears if "direction_net" in name]
-    radius = [name for name in linears if "radius_net" in name]
+    direction, radius = architecture.nets(projection)
     decoder = [name for name, *_ in architecture.linears("decoder_A")]
     return (
         *_chain("encoder", encoder, "input", "mu"),

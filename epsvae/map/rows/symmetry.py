@@ -25,13 +25,13 @@ def hidden_layers(architecture: Architecture) -> tuple[HiddenLayer, ...]:
     """Every hidden layer of a network: encoders, decoder, projections."""
     layers: list[HiddenLayer] = []
     for block in ("encoder_A", "encoder_B", "decoder_A", *architecture.projections):
-        names = [name for name, *_ in architecture.linears(block)]
         if not block.startswith("projection"):
+            names = [name for name, *_ in architecture.linears(block)]
             layers += _chain(names, readers=2 if block.startswith("encoder") else 1)
             continue
         norms = [name for name, _ in architecture.norms(block)]
-        layers += _chain([name for name in names if "direction_net" in name], norms=norms)
-        layers += _chain([name for name in names if "radius_net" in name])
+        direction, radius = architecture.nets(block)
+        layers += _chain(direction, norms=norms) + _chain(radius)
     return tuple(layers)
 
 
