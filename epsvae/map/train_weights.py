@@ -2,8 +2,9 @@
 
 The teacher is the training checkpoints themselves, run on a pool of operations: where encoder A and
 projection A put them, and the metrics. Half of every batch lies between two training checkpoints;
-there the teacher is the mixture of both, and the metrics that z itself states. That is what makes
-the decoder heed z's metrics on checkpoints it never saw.
+there the teacher is the mixture of both, and the metrics that z itself states. Half of these take
+their coverage from elsewhere between the two: a geometry may come with any coverage, since decoder
+A does not see the ball. This makes the decoder heed z's metrics on checkpoints that it never saw.
 """
 
 import copy
@@ -20,17 +21,19 @@ from tqdm import trange
 from epsvae.library.extracted import ExtractedSplit
 from epsvae.library.layout import MAX_RADIUS, all_layout
 from epsvae.map.data import MapData, all_weights, metrics_of
-from epsvae.map.model import EpsilonVAE
+from epsvae.map.model import N_METRICS, EpsilonVAE
 from epsvae.map.soft_metrics import soft_metrics
 from epsvae.map.sweep import standardise
 from epsvae.map.weights_out import WeightDecoder, WeightDecoderConfig
-from epsvae.ternary import N_OPERATIONS, decode, encode, operation_trits, project
+from epsvae.ternary import METRIC_NAMES, N_OPERATIONS, decode, encode, operation_trits, project
 from epsvae.ternary.network import State
 
 log = logging.getLogger(__name__)
 
 BATCH = 64
 """Checkpoints that are run at a time."""
+COVERAGE = METRIC_NAMES.index("coverage") - N_METRICS
+"""Its place in z, from the end."""
 TINY = 1e-12
 LARGEST_GRADIENT = 5.0
 
@@ -48,6 +51,8 @@ class WeightTraining:
     """Operations of the pool in each batch."""
     mixed: float = 0.5
     """Share of each batch that lies between two training checkpoints."""
+    own_coverage: float = 0.5
+    """Share of those whose coverage is mixed apart from the rest of z."""
     lambda_means: float = 0.05
     """Small: other means than the teacher's are fine if they do the same."""
     lambda_metrics: float = 3.0
@@ -157,19 +162,26 @@ class DecoderLoss:
         ]
 
     def __call__(
-        self, a: Behaviour, b: Behaviour, share: Float[Tensor, "n 1"], index: Int[Tensor, "ops"]
+        self,
+        a: Behaviour,
+        b: Behaviour,
+        shares: Float[Tensor, "n latent"],
+        index: Int[Tensor, "ops"],
     ) -> Float[Tensor, ""]:
-        """Loss at share * a + (1 - share) * b."""
+        """Loss at shares * a + (1 - shares) * b, which mix each coordinate of z; points and means
+        go with the first one."""
         architecture = self.model.config.architecture
-        state = self.decoder.state(share * a.z + (1 - share) * b.z)
+        state = self.decoder.state(shares * a.z + (1 - shares) * b.z)
         means = encode(state, architecture, operation_trits(index))
         points = project(state, architecture, means, state[MAX_RADIUS].unsqueeze(-1))
         found = soft_metrics(points, decode(state, architecture, means), index)
-        wanted = mix_points(a.points, b.points, share[..., None])
-        wanted_means = share[..., None] * a.means + (1 - share[..., None]) * b.means
+        share = shares[:, :1, None]
+        wanted = mix_points(a.points, b.points, share)
+        wanted_means = share * a.means + (1 - share) * b.means
         missed = [(points - wanted, self.scales[0]), (means - wanted_means, self.scales[1])]
         by_points, by_means = (x.square().sum(-1).mean() / scale for x, scale in missed)
-        by_metrics = (found - self._metrics(a, b, share, index)).square().mean(0).sum()
+        wanted_metrics = self._metrics(a, b, shares[:, -N_METRICS:], index)
+        by_metrics = (found - wanted_metrics).square().mean(0).sum()
         radii, wanted_radii = (standardise(x.norm(dim=-1)) for x in (points, wanted))
         by_radii = (radii - wanted_radii).square().mean()
         weights = self.training
@@ -182,16 +194,16 @@ class DecoderLoss:
 
     @torch.no_grad()
     def _metrics(
-        self, a: Behaviour, b: Behaviour, share: Float[Tensor, "n 1"], index: Int[Tensor, "ops"]
+        self, a: Behaviour, b: Behaviour, shares: Float[Tensor, "n 3"], index: Int[Tensor, "ops"]
     ) -> Float[Tensor, "n 3"]:
         """Metrics wanted on these operations: those of the mixed z, plus what the same operations
         add to the true metrics of a and b."""
         model = self.model
-        mixed = model.predict_metrics(share * a.links + (1 - share) * b.links)
+        mixed = model.predict_metrics(shares * a.links + (1 - shares) * b.links)
         a_sample, b_sample = (
             self._sampled(x, index) - model.predict_metrics(x.links) for x in (a, b)
         )
-        return mixed + share * a_sample + (1 - share) * b_sample
+        return mixed + shares * a_sample + (1 - shares) * b_sample
 
     def _sampled(self, known: Behaviour, index: Int[Tensor, "ops"]) -> Float[Tensor, "n 3"]:
         logits = decode(self._decoder_a(), self.model.config.architecture, known.means)
@@ -227,9 +239,8 @@ def _train(
         for rows in torch.randperm(len(train.z)).split(training.batch_size):
             places = torch.randperm(len(pool))[: training.n_operations]
             others = train[torch.randint(len(train.z), rows.shape)].on(places)
-            share = torch.rand(len(rows), 1)
-            share[torch.rand(len(rows)) >= training.mixed] = 1.0
-            value = loss(train[rows].on(places), others, share, pool[places])
+            shares = mixing_shares(len(rows), model.config.latent_dim, training)
+            value = loss(train[rows].on(places), others, shares, pool[places])
             optimiser.zero_grad()
             value.backward()
             torch.nn.utils.clip_grad_norm_(decoder.parameters(), LARGEST_GRADIENT)
@@ -237,13 +248,22 @@ def _train(
             schedule.step()
             total += value.item() * len(rows) / len(train.z)
         with torch.no_grad():
-            alone = torch.ones(len(held_out.z), 1)
+            alone = torch.ones_like(held_out.z)
             held = held_out.on(every)
             losses.append((epoch, total, loss(held, held, alone, pool[every]).item()))
         if losses[-1][2] == min(row[2] for row in losses):
             best = copy.deepcopy(decoder.state_dict())
     decoder.load_state_dict(best)
     return pd.DataFrame(losses, columns=["epoch", "train", "validation"])
+
+
+def mixing_shares(n: int, latent_dim: int, training: WeightTraining) -> Float[Tensor, "n latent"]:
+    """How much of n points is of the first checkpoint, and how much of the second."""
+    shares = torch.rand(n, 1).repeat(1, latent_dim)
+    own = torch.rand(n) < training.own_coverage
+    shares[:, COVERAGE] = torch.where(own, torch.rand(n), shares[:, COVERAGE])
+    shares[torch.rand(n) >= training.mixed] = 1.0
+    return shares
 
 
 def _pool(anchors: Int[Tensor, "anchors"], n_pool: int) -> Int[Tensor, "ops"]:

@@ -15,6 +15,7 @@ from epsvae.map.train_weights import (
     fit_weight_decoder,
     mean_weights,
     mix_points,
+    mixing_shares,
 )
 from epsvae.map.weights_out import WeightDecoderConfig
 from epsvae.ternary import embed, evaluate, operation_trits
@@ -109,6 +110,29 @@ def test_behaviour_is_what_the_checkpoints_do(trained, closed_form):
     assert torch.equal(part.z, found.z[rows])
     assert torch.equal(part.points, found.points[rows][:, places])
     assert torch.equal(part.means, found.means[rows][:, places])
+
+
+def test_half_is_mixed_and_coverage_sometimes_on_its_own():
+    torch.manual_seed(0)
+    shares = mixing_shares(2000, 15, WeightTraining(mixed=0.5, own_coverage=0.5))
+    assert ((shares >= 0) & (shares <= 1)).all()
+    geometry, coverage, others = shares[:, :12], shares[:, 12], shares[:, 13:]
+    assert (geometry == geometry[:, :1]).all()
+    assert torch.equal(others, geometry[:, :2])
+    mixed = geometry[:, 0] < 1
+    assert mixed.float().mean() == pytest.approx(0.5, abs=0.05)
+    assert (coverage[~mixed] == 1).all()
+    own = coverage[mixed] != geometry[mixed, 0]
+    assert own.float().mean() == pytest.approx(0.5, abs=0.05)
+
+
+def test_a_moved_coverage_is_heeded(trained, fit):
+    """The geometry of one test checkpoint with the coverage of another."""
+    z = fit.model.encode(all_weights(trained.test))
+    wanted = z[:, -3].flip(0)
+    z[:, -3] = wanted
+    _, metrics = run(fit.model.decode_weights(z), trained.test.architecture, trained.test.anchors)
+    assert np.corrcoef(metrics[:, 0], fit.model.predict_metrics(z)[:, 0])[0, 1] > 0.5
 
 
 def test_mixed_points_keep_their_norms():
