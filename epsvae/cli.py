@@ -201,12 +201,12 @@ def reproduce(
 def study(
     studies: Annotated[
         list[str] | None,
-        typer.Argument(help="rows, trust, price, uses, ablations, scaling."),
+        typer.Argument(help="seed, rows, trust, price, uses, ablations, scaling."),
     ] = None,
     artifacts: Annotated[Path, typer.Option(help="Where `reproduce` built.")] = ARTIFACTS,
     seeds: Annotated[int, typer.Option(help="Trainings of each trained row.", min=1)] = 3,
 ) -> None:
-    """The full protocol: every row with several training seeds, ablations, the scaling law.
+    """The seed's models, every row with several training seeds, ablations, the scaling law.
 
     Takes hours; resumes cell by cell. Tables go to the release under the artifacts. Example:
 

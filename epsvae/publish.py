@@ -20,8 +20,10 @@ from epsvae.library.index import INDEX, read_index
 from epsvae.library.layout import key_layout
 from epsvae.map.data import MapData, all_weights
 from epsvae.map.files import AnyMap, save_map
+from epsvae.map.prediction import Prediction
 from epsvae.map.release import MANIFEST, Release
 from epsvae.map.statistics import split_statistics, statistic_names
+from epsvae.ternary import METRIC_NAMES
 
 log = logging.getLogger(__name__)
 
@@ -109,6 +111,25 @@ def carry_over(reference: Path, release: Path) -> None:
             log.info("  %s: the reference's, until make study rebuilds it", table.name)
             with replacing(release / table.name) as temporary:
                 shutil.copyfile(table, temporary)
+
+
+def metric_predictions(
+    rows: Mapping[str, Mapping[str, Prediction]], data: MapData, library: str
+) -> pd.DataFrame:
+    """Every row's predicted metrics beside the true ones, one line a row and checkpoint.
+
+    `rows` has each row's predictions on each of `SPLITS`.
+    """
+    frames = []
+    for name, predictions in rows.items():
+        for split in SPLITS:
+            truth = data.split(split).index[["run", "regime", "epoch", *METRIC_NAMES]]
+            predicted = pd.DataFrame(
+                predictions[split].metrics, columns=[f"predicted_{m}" for m in METRIC_NAMES]
+            )
+            keys = {"library": library, "split": split, "row": name}
+            frames.append(truth.reset_index(drop=True).join(predicted).assign(**keys))
+    return pd.concat(frames, ignore_index=True)
 
 
 def write_table(frame: pd.DataFrame, path: Path) -> None:

@@ -32,14 +32,13 @@ from epsvae.map.model import EpsilonVAE
 from epsvae.map.prediction import Prediction, predict_split
 from epsvae.map.release import MANIFEST, open_release
 from epsvae.map.rows import ROWS
-from epsvae.map.rows.own import ONE_MAP, SEED_ROWS
-from epsvae.map.seed import SeedConfig, SeedVAE
-from epsvae.map.seed_training import train_seed
+from epsvae.map.rows.own import ONE_MAP
 from epsvae.map.train import train_default
 from epsvae.publish import (
     SPLITS,
     carry_over,
     compare,
+    metric_predictions,
     publish_arrays,
     publish_checkpoints,
     publish_map,
@@ -48,15 +47,12 @@ from epsvae.publish import (
     write_table,
 )
 from epsvae.study.steering import steering_table
-from epsvae.ternary import METRIC_NAMES
 
 log = logging.getLogger(__name__)
 
 BASELINES = ("training mean", "nearest neighbour", "ExtraTrees", "ridge on weights")
 """Those of `ROWS` that are fitted in seconds; `make study` fits all, with several seeds."""
 ACCESS = {name: str(ROWS[name].access) for name in BASELINES} | {
-    "seed metrics-only": "key weights",
-    "seed hybrid": "key weights",
     "default, key weights": "key weights",
     ONE_MAP: "all weights",
     "default": "all weights",
@@ -66,7 +62,6 @@ ACCESS = {name: str(ROWS[name].access) for name in BASELINES} | {
 SECONDS = "seconds.json"
 """What each stage took so far, over all interruptions."""
 
-Rows = dict[str, dict[str, Prediction]]
 Timed = Callable[[str, Callable[[], Any]], Any]
 
 
@@ -93,7 +88,7 @@ def reproduce_all(artifacts: Path, reference: Path, scale: str = "full", n_jobs:
     for library, arrays in ARRAYS.items():
         runs = index[index["library"] == library]
         timed(f"{library}: extraction", partial(extract_library, runs, root, artifacts / arrays))
-    timed("models", lambda: _train_models(artifacts, n_jobs))
+    seconds |= timed("models", lambda: _train_models(artifacts, n_jobs))
     timed("both libraries", partial(_publish_one_map, artifacts, release))
     parts = [_learn(library, artifacts, release, timed) for library in ARRAYS]
     for name, frames in zip(
@@ -121,55 +116,37 @@ def _learn(
 ) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     """Fit every row on an extracted library: its table, predicted metrics and training curves."""
     data = load_map_data(artifacts / ARRAYS[library])
-    rows: Rows = {}
+    rows: dict[str, dict[str, Prediction]] = {}
     for name in BASELINES:
         predict = timed(f"{library}: {name}", partial(ROWS[name].fit, data, 0))
         rows[name] = {split: predict(data.split(split)) for split in SPLITS}
-    curves = []
-    for name, hybrid in SEED_ROWS.items():
-        seed_map, history = _seed_model(artifacts, library, hybrid, data)
-        rows[name] = {s: predict_split(seed_map, data.split(s), embeddings=hybrid) for s in SPLITS}
-        curves.append(history.assign(regime=library, row=name))
     model, history = _default_map(artifacts, library)
     one_map, _ = _default_map(artifacts, BOTH)
     rows["default, key weights"] = {s: predict_split(model, data.split(s)) for s in SPLITS}
     for name, own in ((ONE_MAP, one_map), ("default", model)):
         rows[name] = {s: predict_split(own, data.split(s), all_weights) for s in SPLITS}
-    curves.append(history.assign(regime=library, row="default"))
     _publish(release, library, data, model)
     publish_arrays(release, library, data)
     table = validation_table(rows, ACCESS, data, library)
-    return table, _metric_predictions(rows, data, library), pd.concat(curves)
+    curves = history.assign(regime=library, row="default")
+    return table, metric_predictions(rows, data, library), curves
 
 
-def _train_models(artifacts: Path, n_jobs: int) -> None:
-    """Train all maps side by side, one thread each, the longest first; what they leave on disk is
-    the result."""
-    jobs = [
-        delayed(_train_seed_model)(artifacts, library, hybrid)
-        for hybrid in sorted(SEED_ROWS.values(), reverse=True)
-        for library in ARRAYS
-    ]
-    jobs += [delayed(_train_default_map)(artifacts, library) for library in (*ARRAYS, BOTH)]
-    Parallel(n_jobs=n_jobs)(jobs)
+def _train_models(artifacts: Path, n_jobs: int) -> dict[str, float]:
+    """Train all maps side by side, one thread each; what they leave on disk is the result.
+
+    Gives the seconds of those that were not on disk.
+    """
+    libraries = [name for name in (*ARRAYS, BOTH) if not _history(artifacts, name).is_file()]
+    taken = Parallel(n_jobs=n_jobs)(delayed(_train_default_map)(artifacts, k) for k in libraries)
+    return {f"{k}: default": round(t, 1) for k, t in zip(libraries, taken, strict=True)}
 
 
-def _train_default_map(artifacts: Path, library: str) -> None:
+def _train_default_map(artifacts: Path, library: str) -> float:
     torch.set_num_threads(1)
+    start = perf_counter()
     _default_map(artifacts, library)
-
-
-def _train_seed_model(artifacts: Path, library: str, hybrid: bool) -> None:
-    torch.set_num_threads(1)
-    _seed_model(artifacts, library, hybrid, load_map_data(artifacts / ARRAYS[library]))
-
-
-def _seed_model(
-    artifacts: Path, library: str, hybrid: bool, data: MapData
-) -> tuple[SeedVAE, pd.DataFrame]:
-    """A seed model and its history; trained only if its training is not finished on disk."""
-    state = artifacts / "training" / f"{library}-seed-{'hybrid' if hybrid else 'metrics'}.pt"
-    return train_seed(SeedConfig(hybrid), data, seed=0, checkpoint_path=state)
+    return perf_counter() - start
 
 
 def _publish_steered(artifacts: Path, release: Path, n_jobs: int) -> None:
@@ -204,31 +181,21 @@ def _run_chapter(root: Path, name: str, reference: str) -> str | None:
     return None
 
 
-def _metric_predictions(rows: Rows, data: MapData, library: str) -> pd.DataFrame:
-    """Every row's predicted metrics beside the true ones, one line a row and checkpoint."""
-    frames = []
-    for name, predictions in rows.items():
-        for split in SPLITS:
-            truth = data.split(split).index[["run", "regime", "epoch", *METRIC_NAMES]]
-            predicted = pd.DataFrame(
-                predictions[split].metrics, columns=[f"predicted_{m}" for m in METRIC_NAMES]
-            )
-            keys = {"library": library, "split": split, "row": name}
-            frames.append(truth.reset_index(drop=True).join(predicted).assign(**keys))
-    return pd.concat(frames, ignore_index=True)
-
-
 def _default_map(artifacts: Path, library: str) -> tuple[AnyMap, pd.DataFrame]:
     """The default map of a library, or of both, and its history; trained unless it is on disk."""
-    folder = artifacts / f"{ARRAYS.get(library, library)}_models"
-    history = folder / "history.parquet"
+    history = _history(artifacts, library)
     if not history.is_file():
         single = library != BOTH
         data = load_map_data(artifacts / ARRAYS[library]) if single else load_both(artifacts)
-        tuning = train_default(data, folder, weights_out=single)
+        tuning = train_default(data, history.parent, weights_out=single)
         with replacing(history) as temporary:
             tuning.history.to_parquet(temporary, index=False)
-    return load_epsilon_vae(folder / "best.pt"), pd.read_parquet(history)
+    return load_epsilon_vae(history.with_name("best.pt")), pd.read_parquet(history)
+
+
+def _history(artifacts: Path, library: str) -> Path:
+    """What is written last, beside a finished map."""
+    return artifacts / f"{ARRAYS.get(library, library)}_models" / "history.parquet"
 
 
 def _publish_one_map(artifacts: Path, release: Path) -> None:

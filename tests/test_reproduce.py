@@ -23,6 +23,7 @@ from epsvae.map.rows import features
 from epsvae.map.seed import SeedConfig
 from epsvae.publish import compare, write_table
 from epsvae.reproduce import reproduce_all
+from epsvae.study import seed_models
 from epsvae.study.steering import steering_table
 from epsvae.ternary import METRIC_NAMES, Architecture
 from epsvae.uses import realise
@@ -71,7 +72,7 @@ def small_scale() -> Any:
     with pytest.MonkeyPatch.context() as patch:
         libraries = {library: recipes(library) for library in ("aligned", "unaligned")}
         patch.setattr(reproduce, "catalogue", lambda _: libraries)
-        patch.setattr(reproduce, "SeedConfig", lambda hybrid: replace(SEED, hybrid=hybrid))
+        patch.setattr(seed_models, "SeedConfig", lambda hybrid: replace(SEED, hybrid=hybrid))
         config = MapConfig(latent_dim=11, n_probes=16, curve_rank=4, architecture=MEDIUM)
         patch.setattr(train, "MapConfig", lambda seed: replace(config, seed=seed))
         patch.setattr(features, "TREES", 20)
@@ -95,7 +96,6 @@ def artifacts(small_scale: None, tmp_path_factory: pytest.TempPathFactory) -> Pa
             reproduce_all(folder, folder / "nothing", "small", n_jobs=1)
     with pytest.MonkeyPatch.context() as patch:
         _forbid(patch, build, "train_runs", "train_base")
-        _forbid(patch, seed_training._Training, "one_epoch")
         text = reproduce_all(folder, folder / "nothing", "small", n_jobs=1)
     assert text == f"{folder / 'nothing'}: no release to compare with; the new one is in " + str(
         folder / "release"
@@ -124,6 +124,8 @@ def test_the_seed_s_file_names(artifacts: Path) -> None:
 def test_the_release_is_whole(artifacts: Path) -> None:
     release = open_release(artifacts / "release")
     assert release.manifest["scale"] == "small"
+    for library in ("aligned", "unaligned", "both"):
+        assert release.manifest["seconds"][f"{library}: default"] > 0
     assert len(release.latents("both")) == 24 * CHECKPOINTS
     assert set(release.map("both").config.asdict()) == set(release.map("aligned").config.asdict())
     for library in ("aligned", "unaligned"):
@@ -145,13 +147,36 @@ def test_every_row_is_in_every_table(artifacts: Path) -> None:
     table, predictions = release.table("validation"), release.table("predictions")
     assert tuple(table.columns) == COLUMNS
     assert set(table["regime"]) == {"aligned", "unaligned"}
-    rows = {"training mean", "seed hybrid", "default", "default, both libraries"}
+    rows = {"training mean", "default, key weights", "default", "default, both libraries"}
     assert rows <= set(table["row"])
     assert set(predictions["row"]) == set(table["row"])
     assert set(predictions["split"]) == {"train", "validation", "test"}
     assert predictions[[f"predicted_{name}" for name in METRIC_NAMES]].notna().all(axis=None)
-    curves = release.table("curves")
-    assert set(curves["row"]) == {"seed metrics-only", "seed hybrid", "default"}
+    assert set(release.table("curves")["row"]) == {"default"}
+
+
+def test_the_seed_s_models_come_with_the_study(
+    artifacts: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tables = seed_models.seed_tables(artifacts, n_jobs=1)
+    default = open_release(artifacts / "release").table("predictions").query("row == 'default'")
+    for row in ("seed metrics-only", "seed hybrid"):
+        here = tables["seed_predictions"]
+        here = here[here["row"] == row]
+        keys = ["library", "split", "run", "epoch", *METRIC_NAMES]
+        pd.testing.assert_frame_equal(
+            here[keys].reset_index(drop=True), default[keys].reset_index(drop=True)
+        )
+        assert here.filter(like="predicted_").notna().all(axis=None)
+    losses = tables["seed_curves"].set_index(["regime", "row"]).sort_index()
+    assert losses.groupby(level=[0, 1]).size().to_dict() == {
+        (library, row): SEED.epochs
+        for library in ("aligned", "unaligned")
+        for row in ("seed metrics-only", "seed hybrid")
+    }
+    _forbid(monkeypatch, seed_training._Training, "one_epoch")
+    again = seed_models.seed_tables(artifacts, n_jobs=1)
+    pd.testing.assert_frame_equal(again["seed_predictions"], tables["seed_predictions"])
 
 
 def test_steered_points_belong_to_the_map_that_was_built(artifacts: Path) -> None:
@@ -178,7 +203,6 @@ def test_a_second_reproduction_trains_nothing_and_agrees_with_the_first(
     reference = tmp_path / "reference"
     (artifacts / "release").rename(reference)
     _forbid(monkeypatch, build, "train_runs", "train_base")
-    _forbid(monkeypatch, seed_training._Training, "one_epoch")
     _forbid(monkeypatch, reproduce, "train_default")
     text = reproduce_all(artifacts, reference, "small", n_jobs=1)
     assert "The others" not in text

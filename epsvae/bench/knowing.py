@@ -32,7 +32,7 @@ LIBRARY, ARRAYS, FILES, TABLE = (
     "aligned",
     "epsilon_vae_hybrid",
     "library",
-    "release/validation.parquet",
+    "release/protocol.parquet",
 )
 PROBES = (8, 16, 32, 48, 64, 128)
 BATCH, FEW, N_FILES = 1000, 32, 32
@@ -58,8 +58,8 @@ def price_of_knowing(artifacts: Path | str) -> pd.DataFrame:
     how many a timed batch holds. Times are processor times of one thread, so other work on the
     machine shows little. About three minutes and 3 GB.
 
-    Reads the arrays, the files and the validation table that `reproduce` leaves in `artifacts`.
-    The errors of the flat encoder, which takes long to train, come from that table.
+    Reads the arrays and the files that `reproduce` leaves in `artifacts`. The errors of the flat
+    encoder, which takes long to train, come from the protocol: the mean of its trainings.
     """
     torch.set_num_threads(1)
     artifacts = Path(artifacts)
@@ -81,9 +81,9 @@ def price_of_knowing(artifacts: Path | str) -> pd.DataFrame:
 
 
 def _errors_in_table(path: Path) -> Iterator[tuple[str, Values]]:
-    """The errors of the seed's hybrid on the test runs, from a validation table."""
+    """The errors of the seed's hybrid on the test runs, from the protocol."""
     if not path.is_file():
-        raise LibraryError(f"{path}: expected a validation table, found no file")
+        raise LibraryError(f"{path}: expected the protocol of a release, found no file")
     table = pd.read_parquet(path)
     chosen = (table["regime"] == LIBRARY) & (table["split"] == "test")
     rows = table[chosen & (table["row"] == "seed hybrid")].set_index("measure")

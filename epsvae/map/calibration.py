@@ -8,7 +8,7 @@ conformal prediction take rows, not runs, as the unit; here a weighted quantile 
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,10 +21,12 @@ from torch import Tensor, nn
 
 from epsvae.errors import CheckpointError
 from epsvae.library.atomic import replacing
+from epsvae.map.coverage import CoverageReader, weigh
 from epsvae.map.data import MapData, metrics_of, run_weights, runs_of
 from epsvae.map.fit import read_split
 from epsvae.map.model import EpsilonVAE
 from epsvae.map.offmap import Distance, OffMap, Scale, fit_offmap
+from epsvae.map.ranges import link_coverage
 from epsvae.map.ridge import TINY, fit_ridge
 
 LEVEL = 0.9
@@ -84,16 +86,33 @@ def calibration_errors(
     """
     readings = [read_split(model, split) for split in (data.train, data.validation)]
     z = torch.cat([model.latent(r) for r in readings])
-    true = torch.cat([metrics_of(split) for split in (data.train, data.validation)])
-    errors = (model.predict_metrics(z) - true).double()
     targets = [metrics_of(split) for split in (data.train, data.validation)]
+    errors = (model.predict_metrics(z) - torch.cat(targets)).double()
     features = zip(*(r.metric_features() for r in readings), strict=True)
     runs = runs_of(data.train)
-    for metric, (x, x_validation) in enumerate(features):
-        known, held_out = (y[:, [metric]] for y in targets)
-        strength = fit_ridge(nn.Linear(x.shape[1], 1), (x, known), (x_validation, held_out))
-        errors[: len(x), metric] += left_out_shift(x, known[:, 0], runs, strength)
+    for metric, (reader, x) in enumerate(zip(model.readers, features, strict=True)):
+        y = [target[:, [metric]] for target in targets]
+        if isinstance(reader, CoverageReader):
+            shift = _coverage_shift(reader, x, y, runs)
+        else:
+            shift = _shift(x, y, runs)
+        errors[: len(shift), metric] += shift
     return z.numpy(), errors.abs().numpy(), np.concatenate([runs, runs_of(data.validation)])
+
+
+def _shift(x: Sequence[Tensor], y: Sequence[Tensor], runs: np.ndarray) -> Float[Tensor, "n"]:
+    """`left_out_shift` on the training runs, with the strength that the validation runs choose."""
+    strength = fit_ridge(nn.Linear(x[0].shape[1], 1), (x[0], y[0]), (x[1], y[1]))
+    return left_out_shift(x[0], y[0][:, 0], runs, strength)
+
+
+def _coverage_shift(
+    reader: CoverageReader, x: Sequence[Tensor], y: Sequence[Tensor], runs: np.ndarray
+) -> Float[Tensor, "n"]:
+    """The same for coverage: each of its two readings moves, then they are weighed."""
+    share = reader.share(x[0])[:, 0] + _shift(x, y, runs)
+    logit = reader.logit(x[0])[:, 0] + _shift(x, [link_coverage(target) for target in y], runs)
+    return weigh(share, logit) - reader(x[0])[:, 0]
 
 
 def left_out_shift(

@@ -92,15 +92,16 @@ def _one_minus_ratio(error: Float[np.ndarray, "n"], reference: Float[np.ndarray,
 def _tau_within(
     predicted: Float[np.ndarray, "n"], true: Float[np.ndarray, "n"], runs: np.ndarray
 ) -> Float[np.ndarray, "n"]:
-    """Kendall's tau within each checkpoint's run; NaN where a run's values are constant.
+    """Kendall's tau within each checkpoint's run; NaN where a run's true values are constant.
 
-    Also where only the predicted ones are, which flatters who predicts so.
+    Where only the predicted ones are, it is 0: nothing was put in order.
     """
     result = np.full(len(runs), np.nan)
     for run in np.unique(runs):
         here = runs == run
-        if here.sum() > 1 and np.ptp(predicted[here]) > 0 and np.ptp(true[here]) > 0:
-            result[here] = kendalltau(predicted[here], true[here]).statistic
+        if np.ptp(true[here]) > 0:
+            ordered = np.ptp(predicted[here]) > 0
+            result[here] = kendalltau(predicted[here], true[here]).statistic if ordered else 0.0
     return result
 
 

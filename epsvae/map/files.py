@@ -16,7 +16,7 @@ from epsvae.map.model import EpsilonVAE, MapConfig
 from epsvae.map.seed import SeedConfig, SeedVAE
 from epsvae.map.weights_out import WeightDecoderConfig
 
-FORMAT = "epsvae-map-1"
+FORMAT = "epsvae-map-2"
 AnyMap = EpsilonVAE | SeedVAE
 
 
@@ -53,8 +53,11 @@ def load_epsilon_vae(path: Path | str) -> AnyMap:
         contents = read_torch(path)
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error}") from error
-    if not isinstance(contents, dict) or contents.get("format") != FORMAT:
-        raise CheckpointError(f"{path}: expected a map of format {FORMAT}, found another file")
+    found = contents.get("format") if isinstance(contents, dict) else None
+    if found != FORMAT:
+        older = str(found).startswith(FORMAT.rstrip("0123456789"))
+        what = f"{found:.40}, of another version: fit the map anew" if older else "another file"
+        raise CheckpointError(f"{path}: expected a map of format {FORMAT}, found {what}")
     if missing := [name for name in ("kind", "config", "state") if name not in contents]:
         raise CheckpointError(f"{path}: expected a whole map, missing {few(missing)}")
     kind = contents["kind"]

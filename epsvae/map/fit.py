@@ -3,6 +3,7 @@
 Selection (the strength of each ridge) looks at validation runs only.
 """
 
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 import torch
@@ -10,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from epsvae.library.extracted import ExtractedSplit
+from epsvae.map.coverage import CoverageReader, fit_coverage
 from epsvae.map.curve import fit_curve
 from epsvae.map.data import MapData, all_weights, embeddings_of, metrics_of
 from epsvae.map.model import EpsilonVAE, MapConfig
@@ -43,16 +45,28 @@ def fit_map(data: MapData, config: MapConfig | None = None) -> EpsilonVAE:
     ]
     fit_ridge(model.geometry, (train.geometry(), codes[0]), (validation.geometry(), codes[1]))
     _fit_curve(model, codes[0], model.geometry(validation.geometry()), data)
-    features = zip(train.metric_features(), validation.metric_features(), strict=True)
-    for metric, (x, x_validation) in enumerate(features):
-        known = x, metrics_of(data.train)[:, [metric]]
-        held_out = x_validation, metrics_of(data.validation)[:, [metric]]
-        fit_ridge(model.readers[metric], known, held_out)
+    fit_readers(model.readers, train.metric_features(), validation.metric_features(), data)
     error = model.latent(validation) - true_codes(model, data.validation)
     model.logvar.copy_(error.square().mean(0).clamp_min(SMALLEST_VARIANCE).log())
     variance = true_codes(model, data.train).square().mean(0)
     model.prior_std.copy_(variance.clamp_min(SMALLEST_VARIANCE).sqrt())
     return model
+
+
+def fit_readers(
+    readers: Iterable[nn.Module],
+    train: Sequence[Tensor],
+    validation: Sequence[Tensor],
+    data: MapData,
+) -> None:
+    """Fit what reads each metric from its features on the training and the validation runs."""
+    for metric, reader in enumerate(readers):
+        known = train[metric], metrics_of(data.train)[:, [metric]]
+        held_out = validation[metric], metrics_of(data.validation)[:, [metric]]
+        if isinstance(reader, CoverageReader):
+            fit_coverage(reader, known, held_out)
+        elif isinstance(reader, nn.Linear):
+            fit_ridge(reader, known, held_out)
 
 
 def fit_decoder(decoder: nn.Linear, embeddings: Float[Tensor, "n anchors dim"]) -> None:

@@ -7,7 +7,6 @@ prior is normal with its own spread in each coordinate, since a few directions h
 checkpoints do.
 """
 
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 
 import torch
@@ -17,9 +16,10 @@ from torch import Tensor, nn
 from epsvae.errors import CheckpointError, EpsvaeError
 from epsvae.library.files import Checkpoint
 from epsvae.library.layout import all_layout, key_layout
+from epsvae.map.coverage import CoverageReader
 from epsvae.map.curve import Curve
 from epsvae.map.frame import Frame
-from epsvae.map.ranges import inside_ball, link, unlink
+from epsvae.map.ranges import FINEST, MARGIN, inside_ball, link, unlink
 from epsvae.map.sweep import Readings, Sweep
 from epsvae.map.weights_out import WeightDecoder, WeightDecoderConfig
 from epsvae.ternary import METRIC_NAMES, PUBLISHED, Architecture
@@ -65,7 +65,7 @@ class EpsilonVAE(nn.Module):
     training library's mean. One vector or a batch: outputs have the matching rank.
     """
 
-    readers: Sequence[nn.Linear]
+    readers: tuple[CoverageReader, nn.Linear, nn.Linear]
     rest_mean: Tensor
     shift: Tensor
     scale: Tensor
@@ -81,7 +81,11 @@ class EpsilonVAE(nn.Module):
         self.frame = Frame(n_probes, config.embedding_dim)
         self.geometry = nn.Linear(n_probes * config.embedding_dim, config.geometry_dim)
         self.readers = nn.ModuleList(  # type: ignore[assignment]
-            nn.Linear(size, 1) for size in (2 * n_probes, n_probes * (n_probes - 1) // 2, n_probes)
+            [
+                CoverageReader(2 * n_probes),
+                nn.Linear(n_probes * (n_probes - 1) // 2, 1),
+                nn.Linear(n_probes, 1),
+            ]
         )
         self.decoder = nn.Linear(config.geometry_dim, n_points)
         self.curve = Curve(config.geometry_dim, n_points, config.curve_rank, config.n_centres)
@@ -171,11 +175,14 @@ class EpsilonVAE(nn.Module):
         """z of each checkpoint from what its sweep gave."""
         features = readings.metric_features()
         metrics = [read(x) for read, x in zip(self.readers, features, strict=True)]
-        return torch.cat([self.geometry(readings.geometry()), self.link(torch.cat(metrics, 1))], 1)
+        linked = self.link(torch.cat(metrics, 1), FINEST)
+        return torch.cat([self.geometry(readings.geometry()), linked], 1)
 
-    def link(self, metrics: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch 3"]:
+    def link(
+        self, metrics: Float[Tensor, "*batch 3"], margin: float = MARGIN
+    ) -> Float[Tensor, "*batch 3"]:
         """Metrics on the unbounded, standardised scale of z: logit for coverage, artanh else."""
-        return (link(metrics) - self.shift) / self.scale
+        return (link(metrics, margin) - self.shift) / self.scale
 
     def predict_metrics(self, z: Float[Tensor, "*batch latent"]) -> Float[Tensor, "*batch 3"]:
         """Coverage in (0, 1), distance correlation and radial hierarchy in (-1, 1)."""

@@ -10,9 +10,9 @@ steered.parquet       points of the aligned map that are better than its library
 checkpoints/          real checkpoint files, in their run folders
 manifest.json         where all this comes from: commit, versions, hashes, times
 
-All other tables are those of `make study`: protocol, paired, costs (all rows, three seeds);
-intervals, offmap, audit; knowing; ablations, scaling; decoded, forecast, weight_paths, paths (the
-uses).
+All other tables are those of `make study`: seed_predictions, seed_curves (the seed's models);
+protocol, paired, costs (all rows, three seeds); intervals, offmap, audit; knowing; ablations,
+scaling; decoded, forecast, weight_paths, paths (the uses).
 """
 
 import json

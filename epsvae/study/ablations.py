@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from epsvae.map.data import MapData, all_weights, key_weights
 from epsvae.map.fit import fit_map
@@ -14,7 +15,7 @@ from epsvae.map.model import EpsilonVAE, MapConfig
 from epsvae.map.prediction import predict_split
 from epsvae.map.tune import TuneConfig, fine_tune
 from epsvae.study.cells import Predictor, cell
-from epsvae.study.readings import READINGS, fit_readings, fit_two_scales
+from epsvae.study.readings import READINGS, fit_one_scale, fit_readings
 
 SEEDS = (0, 1, 2)
 TUNED = TuneConfig()
@@ -41,8 +42,10 @@ def _forget(model: EpsilonVAE, seed: int) -> EpsilonVAE:
     """The same network with PyTorch's random start instead of the closed form."""
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.manual_seed(seed)
-        for layer in (model.geometry, model.decoder, *model.readers):
-            layer.reset_parameters()
+        for part in (model.geometry, model.decoder, *model.readers):
+            for layer in part.modules():
+                if isinstance(layer, nn.Linear):
+                    layer.reset_parameters()
         model.curve.dual.zero_()
     return model
 
@@ -71,9 +74,9 @@ ABLATIONS: dict[str, dict[str, Fit]] = {
     "parameters": {"all weights": _closed_form, "key weights": _key_weights_only},
     "readings": {name: partial(fit_readings, kinds=kinds) for name, kinds in READINGS.items()},
     "coverage": {
-        "share": _closed_form,
-        "share and logit": fit_two_scales,
-        "logit": partial(fit_two_scales, alone=True),
+        "share and logit": _closed_form,
+        "share": partial(fit_one_scale, scale="share"),
+        "logit": partial(fit_one_scale, scale="logit"),
     },
     "start": {
         "closed form": _closed_form,

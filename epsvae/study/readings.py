@@ -6,11 +6,12 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from epsvae.library.extracted import ExtractedSplit
-from epsvae.map.data import MapData, embeddings_of, metrics_of
-from epsvae.map.fit import fit_map, principal_codes, read_split
+from epsvae.map.coverage import CoverageReader
+from epsvae.map.data import MapData, embeddings_of
+from epsvae.map.fit import fit_map, fit_readers, principal_codes, read_split
 from epsvae.map.model import EpsilonVAE, MapConfig
 from epsvae.map.prediction import Prediction
-from epsvae.map.ranges import link
+from epsvae.map.ranges import FINEST, link_coverage
 from epsvae.map.ridge import fit_ridge
 from epsvae.map.statistics import split_statistics
 from epsvae.study.cells import Predictor
@@ -24,9 +25,6 @@ READINGS = {
     "sweep + deltas": ("sweep", "deltas"),
     "all three": ("sweep", "statistics", "deltas"),
 }
-EVEN = 0.1
-"""c (1 - c) at which both readings of a coverage c count the same. Chosen by leaving training runs
-out, one at a time: smaller values lose the order within runs, larger ones are less exact."""
 N_DELTAS = 64
 """Principal components of the key weights' differences from the training mean."""
 
@@ -41,45 +39,32 @@ def fit_readings(data: MapData, seed: int, kinds: tuple[str, ...]) -> Predictor:
         principal_codes(model.decoder, embeddings_of(s)) for s in (data.train, data.validation)
     ]
     geometry = _ridge((train[0], codes[0]), (validation[0], codes[1]))
-    readers = [
-        _ridge(
-            (train[m + 1], metrics_of(data.train)[:, [m]]),
-            (validation[m + 1], metrics_of(data.validation)[:, [m]]),
-        )
-        for m in range(len(METRIC_NAMES))
-    ]
+    readers = [CoverageReader(train[1].shape[1]), *(nn.Linear(x.shape[1], 1) for x in train[2:])]
+    fit_readers(readers, train[1:], validation[1:], data)
 
     @torch.no_grad()
     def predict(split: ExtractedSplit) -> Prediction:
         x = _features(model, basis, split, kinds)
         metrics = torch.cat([read(v) for read, v in zip(readers, x[1:], strict=True)], 1)
-        z = torch.cat([geometry(x[0]), model.link(metrics)], 1)
+        z = torch.cat([geometry(x[0]), model.link(metrics, FINEST)], 1)
         return Prediction(model.decode_embeddings(z).numpy(), model.predict_metrics(z).numpy())
 
     return predict
 
 
-def fit_two_scales(data: MapData, seed: int, alone: bool = False) -> Predictor:
-    """The map's closed form, and coverage read a second time: its logit, by a ridge of its own.
-
-    An error e of the logit is an error e c (1 - c) of the share c. With weights inverse to squared
-    errors, the logit decides near 0 and 1, the map's own reading of the share between. With
-    ``alone=True`` only the logit counts.
-    """
+def fit_one_scale(data: MapData, seed: int, scale: str) -> Predictor:
+    """The map's closed form, but coverage is only one of its two readings: its share or its
+    logit."""
     model = fit_map(data, MapConfig(seed=seed))
-    known, held_out = (
-        (read_split(model, split).reconstruction(), link(metrics_of(split))[:, :1])
-        for split in (data.train, data.validation)
-    )
-    logit = _ridge(known, held_out)
+    reader = model.readers[0]
 
     @torch.no_grad()
     def predict(split: ExtractedSplit) -> Prediction:
         readings = read_split(model, split)
         z, x = model.latent(readings), readings.reconstruction()
-        metrics, share = model.predict_metrics(z), model.readers[0](x).clamp(0, 1)
-        precision = torch.zeros_like(share) if alone else (share * (1 - share) / EVEN).square()
-        metrics[:, :1] = (precision * share + logit(x).sigmoid()) / (precision + 1)
+        metrics = model.predict_metrics(z)
+        logit = reader.logit(x) if scale == "logit" else link_coverage(reader.share(x))
+        metrics[:, :1] = logit.sigmoid()
         return Prediction(model.decode_embeddings(z).numpy(), metrics.numpy())
 
     return predict

@@ -12,19 +12,17 @@ from epsvae.bench import price_of_knowing
 from epsvae.errors import LibraryError
 from epsvae.map.calibration import FILE, save_calibration
 from epsvae.map.data import ARRAYS, MapData, load_map_data
-from epsvae.map.files import AnyMap
 from epsvae.map.model import EpsilonVAE
 from epsvae.map.release import open_release
 from epsvae.map.rows import ROWS
 from epsvae.map.rows.evaluate import evaluate_rows
-from epsvae.map.seed import SeedConfig
-from epsvae.map.seed_training import train_seed
 from epsvae.map.trust import calibrated_maps, trust_tables
 from epsvae.publish import refresh_manifest, write_table
 from epsvae.study.ablations import ablation_cells
 from epsvae.study.decoding import decoding_table
 from epsvae.study.paths import path_table
 from epsvae.study.scaling import scaling_cells
+from epsvae.study.seed_models import seed_tables, trained_seed
 from epsvae.study.trajectories import trajectory_tables
 
 log = logging.getLogger(__name__)
@@ -37,16 +35,17 @@ CELLS: Mapping[str, Callable[[Path, str, MapData], Iterator[Path]]] = {
 }
 KEYS = ("regime", "split", "row", "reference", "measure", "seed")
 """What tells the lines of a table apart."""
-STUDIES = ("rows", "trust", "price", "uses", *CELLS)
+STUDIES = ("seed", "rows", "trust", "price", "uses", *CELLS)
 Tables = Mapping[str, pd.DataFrame]
 
 
 def run_study(artifacts: Path, studies: Iterable[str] = STUDIES, seeds: int = 3) -> None:
     """Run studies on what `make reproduce` built under `artifacts`, resumable cell by cell.
 
-    Tables go to the release there: the full protocol, paired differences and costs ("rows"),
-    intervals and off-map scores ("trust"), measured times ("price"), what the chapters on uses need
-    beyond the release ("uses"), ablations, scaling. `seeds` trainings of each trained row. Raises
+    Tables go to the release there: what the seed's models predict and how they learned ("seed"),
+    the full protocol, paired differences and costs ("rows"), intervals and off-map scores
+    ("trust"), measured times ("price"), what the chapters on uses need beyond the release ("uses"),
+    ablations, scaling. `seeds` trainings of each trained row. Raises
     LibraryError for an unknown study and where there is no release.
     """
     release, cache = artifacts / "release", artifacts / "study"
@@ -56,6 +55,7 @@ def run_study(artifacts: Path, studies: Iterable[str] = STUDIES, seeds: int = 3)
         raise LibraryError(f"{release}: expected a release, found none; run: make reproduce")
     torch.set_num_threads(1)
     known: dict[str, Callable[[], Tables]] = {
+        "seed": lambda: seed_tables(artifacts),
         "rows": lambda: _rows(artifacts, cache / "rows", range(seeds)),
         "trust": lambda: _trust(artifacts, release),
         "price": lambda: {"knowing": price_of_knowing(artifacts)},
@@ -86,7 +86,8 @@ def _trust(artifacts: Path, release: Path) -> Tables:
     maps = calibrated_maps(artifacts)
     for library, own in maps.items():
         save_calibration(own.calibration, release / library / FILE)
-    return trust_tables(maps, artifacts / "library", _seed_map(artifacts, maps["aligned"].data))
+    flat, _ = trained_seed(artifacts, "aligned", "seed hybrid")
+    return trust_tables(maps, artifacts / "library", flat)
 
 
 def _uses(artifacts: Path, release: Path, cache: Path) -> Tables:
@@ -99,12 +100,6 @@ def _uses(artifacts: Path, release: Path, cache: Path) -> Tables:
         "paths": path_table(artifacts, release, cache / "paths"),
         "decoded": decoding_table(artifacts, release, cache / "decoded"),
     }
-
-
-def _seed_map(artifacts: Path, data: MapData) -> AnyMap:
-    """The seed's hybrid that `make reproduce` trained on the aligned library."""
-    state = artifacts / "training" / "aligned-seed-hybrid.pt"
-    return train_seed(SeedConfig(), data, seed=0, checkpoint_path=state)[0]
 
 
 def _cells(study: str, artifacts: Path, cache: Path) -> pd.DataFrame:

@@ -15,7 +15,7 @@ REFERENCES = {
     "decoder": "curved",
     "parameters": "all weights",
     "readings": "sweep",
-    "coverage": "share",
+    "coverage": "share and logit",
     "start": "closed form",
     "metric weight": "1.0",
     "KL weight": "1e-05",

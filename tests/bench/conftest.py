@@ -15,7 +15,7 @@ SPLITS = ("train", "train", "validation", "test")
 
 @pytest.fixture(scope="session")
 def artifacts(tmp_path_factory):
-    """What `reproduce` leaves behind, small: files, arrays and a validation table."""
+    """What `reproduce` and the study of rows leave behind, small: files, arrays and a protocol."""
     root = tmp_path_factory.mktemp("artifacts")
     (root / "library").symlink_to(REFERENCE / "checkpoints")
     index = import_folder(REFERENCE / "checkpoints", "aligned").index
@@ -28,7 +28,7 @@ def artifacts(tmp_path_factory):
         [("coverage_mae", 0.1, 0.05, 0.2), ("embedding_r2", 0.7, 0.6, 0.9), ("cosine", 1, 1, 1)],
         columns=["measure", "value", "low", "high"],
     )
-    table.assign(**keys).to_parquet(root / "release" / "validation.parquet")
+    table.assign(**keys).to_parquet(root / "release" / "protocol.parquet")
     return root
 
 

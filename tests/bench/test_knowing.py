@@ -72,10 +72,10 @@ def test_a_constant_is_small_and_the_flat_encoder_is_not(values):
 
 
 @pytest.mark.parametrize("table", ["none", "without the row"])
-def test_a_missing_validation_table_is_named(artifacts, tmp_path, table):
+def test_a_missing_protocol_is_named(artifacts, tmp_path, table):
     for name in ("library", "epsilon_vae_hybrid"):
         (tmp_path / name).symlink_to(artifacts / name)
-    path = tmp_path / "release" / "validation.parquet"
+    path = tmp_path / "release" / "protocol.parquet"
     if table != "none":
         path.parent.mkdir()
         columns = ["regime", "split", "row", "measure", "value", "low", "high"]

@@ -125,10 +125,15 @@ def test_a_checkpoint_is_not_a_map(release, tmp_path):
         assert refused(file).endswith(f"expected a map of format {FORMAT}, found another file")
 
 
-@pytest.mark.parametrize("contents", [[1, 2], 3, {"format": "epsvae-map-0"}])
+@pytest.mark.parametrize("contents", [[1, 2], 3, {"format": "epsvae-checkpoint-1"}])
 def test_other_contents(tmp_path, contents):
     torch.save(contents, tmp_path / "map.pt")
     assert "found another file" in refused(tmp_path / "map.pt")
+
+
+def test_a_map_of_an_older_version_is_told_so(tmp_path):
+    torch.save({"format": "epsvae-map-1"}, tmp_path / "map.pt")
+    assert "found epsvae-map-1, of another version: fit" in refused(tmp_path / "map.pt")
 
 
 @pytest.mark.parametrize("name", ["kind", "config", "state"])
