@@ -82,43 +82,41 @@ def calibration_errors(
 ) -> tuple[Float[np.ndarray, "n latent"], Errors, np.ndarray]:
     """(z, absolute errors of the metrics, runs) of every training and validation checkpoint.
 
-    A training run's errors are those of the map without that run: `left_out_shift` is added.
+    A training run's errors are those of the map's ridge regressions fitted without that run.
     """
     readings = [read_split(model, split) for split in (data.train, data.validation)]
-    z = torch.cat([model.latent(r) for r in readings])
+    z = [model.latent(r) for r in readings]
     targets = [metrics_of(split) for split in (data.train, data.validation)]
-    errors = (model.predict_metrics(z) - torch.cat(targets)).double()
-    features = zip(*(r.metric_features() for r in readings), strict=True)
+    held_out = (model.predict_metrics(z[1]) - targets[1]).double()
     runs = runs_of(data.train)
+    features = zip(*(r.metric_features() for r in readings), strict=True)
+    left_out = []
     for metric, (reader, x) in enumerate(zip(model.readers, features, strict=True)):
         y = [target[:, [metric]] for target in targets]
-        if isinstance(reader, CoverageReader):
-            shift = _coverage_shift(reader, x, y, runs)
-        else:
-            shift = _shift(x, y, runs)
-        errors[: len(shift), metric] += shift
-    return z.numpy(), errors.abs().numpy(), np.concatenate([runs, runs_of(data.validation)])
+        predict = _coverage_without if isinstance(reader, CoverageReader) else _without
+        left_out.append(predict(x, y, runs) - y[0][:, 0])
+    errors = torch.cat([torch.stack(left_out, 1), held_out]).abs().numpy()
+    return torch.cat(z).numpy(), errors, np.concatenate([runs, runs_of(data.validation)])
 
 
-def _shift(x: Sequence[Tensor], y: Sequence[Tensor], runs: np.ndarray) -> Float[Tensor, "n"]:
-    """`left_out_shift` on the training runs, with the strength that the validation runs choose."""
+def _without(x: Sequence[Tensor], y: Sequence[Tensor], runs: np.ndarray) -> Float[Tensor, "n"]:
+    """`predictions_without` on training runs, with the strength that validation runs choose."""
     strength = fit_ridge(nn.Linear(x[0].shape[1], 1), (x[0], y[0]), (x[1], y[1]))
-    return left_out_shift(x[0], y[0][:, 0], runs, strength)
+    return predictions_without(x[0], y[0][:, 0], runs, strength)
 
 
-def _coverage_shift(
-    reader: CoverageReader, x: Sequence[Tensor], y: Sequence[Tensor], runs: np.ndarray
+def _coverage_without(
+    x: Sequence[Tensor], y: Sequence[Tensor], runs: np.ndarray
 ) -> Float[Tensor, "n"]:
-    """The same for coverage: each of its two readings moves, then they are weighed."""
-    share = reader.share(x[0])[:, 0] + _shift(x, y, runs)
-    logit = reader.logit(x[0])[:, 0] + _shift(x, [link_coverage(target) for target in y], runs)
-    return weigh(share, logit) - reader(x[0])[:, 0]
+    """The same for coverage, which is read twice."""
+    logit = _without(x, [link_coverage(target) for target in y], runs)
+    return weigh(_without(x, y, runs), logit)
 
 
-def left_out_shift(
+def predictions_without(
     x: Float[Tensor, "n features"], y: Float[Tensor, "n"], runs: np.ndarray, strength: float
 ) -> Float[Tensor, "n"]:
-    """What a ridge regression's prediction of each row changes by when the row's run is left out.
+    """What a ridge regression predicts of each row when the row's run is left out of its fit.
 
     Exact and without refitting: if the fit is H y, then rows B without themselves have residuals
     (I - H_BB)^-1 r_B. Features stay standardised as they were with all runs.
@@ -128,12 +126,11 @@ def left_out_shift(
     shrunk = values.clamp_min(0) / (values.clamp_min(0) + strength)
     hat = (basis * shrunk) @ basis.T + 1 / len(x)
     residual = y.double() - hat @ y.double()
-    left_out = residual.clone()
     for run in np.unique(runs):
         rows = torch.from_numpy(np.flatnonzero(runs == run))
         own = torch.eye(len(rows), dtype=torch.double) - hat[rows][:, rows]
-        left_out[rows] = torch.linalg.solve(own, residual[rows])
-    return residual - left_out
+        residual[rows] = torch.linalg.solve(own, residual[rows])
+    return y.double() - residual
 
 
 def distances(
