@@ -45,10 +45,10 @@ lint: $(INSTALLED)  ## style, formatting and types
 	@$(BIN)/ruff format --check --quiet .
 	@$(BIN)/mypy
 
-reproduce: $(INSTALLED)  ## from nothing to the full-scale results (half an hour; resumes)
+reproduce: $(INSTALLED)  ## from nothing to the full-scale results (17 to 35 minutes; resumes)
 	@$(BIN)/python -m epsvae reproduce
 
-study: $(INSTALLED)  ## after reproduce: the seed's models, every row three times, ablations, scaling (hours; resumes)
+study: $(INSTALLED)  ## after reproduce: all rows three times, then on 512 new runs, ablations, scaling (hours; resumes)
 	@$(BIN)/python -m epsvae study
 
 env: $(INSTALLED)  ## create or update .venv

@@ -201,7 +201,7 @@ def reproduce(
 def study(
     studies: Annotated[
         list[str] | None,
-        typer.Argument(help="seed, rows, trust, price, uses, ablations, scaling."),
+        typer.Argument(help="seed, rows, trust, fresh, price, uses, ablations, scaling."),
     ] = None,
     artifacts: Annotated[Path, typer.Option(help="Where `reproduce` built.")] = ARTIFACTS,
     seeds: Annotated[int, typer.Option(help="Trainings of each trained row.", min=1)] = 3,

@@ -118,6 +118,8 @@ def metric_predictions(
 ) -> pd.DataFrame:
     """Every row's predicted metrics beside the true ones, one line a row and checkpoint.
 
+    Predictions are in single precision: a release has little room.
+
     `rows` has each row's predictions on each of `SPLITS`.
     """
     frames = []
@@ -125,7 +127,8 @@ def metric_predictions(
         for split in SPLITS:
             truth = data.split(split).index[["run", "regime", "epoch", *METRIC_NAMES]]
             predicted = pd.DataFrame(
-                predictions[split].metrics, columns=[f"predicted_{m}" for m in METRIC_NAMES]
+                predictions[split].metrics.astype(np.float32),
+                columns=[f"predicted_{m}" for m in METRIC_NAMES],
             )
             keys = {"library": library, "split": split, "row": name}
             frames.append(truth.reset_index(drop=True).join(predicted).assign(**keys))

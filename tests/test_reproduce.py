@@ -16,6 +16,7 @@ from epsvae.library import build, key_layout
 from epsvae.library.extracted import load_split
 from epsvae.library.recipes import BaseRecipe, Recipe, Regime, Split, draw_recipe
 from epsvae.map import seed_training, train
+from epsvae.map.data import all_weights
 from epsvae.map.evaluation import COLUMNS
 from epsvae.map.model import MapConfig
 from epsvae.map.release import open_release
@@ -23,6 +24,7 @@ from epsvae.map.rows import features
 from epsvae.map.seed import SeedConfig
 from epsvae.publish import compare, write_table
 from epsvae.reproduce import reproduce_all
+from epsvae.study import fresh as study_fresh
 from epsvae.study import seed_models
 from epsvae.study.steering import steering_table
 from epsvae.ternary import METRIC_NAMES, Architecture
@@ -177,6 +179,39 @@ def test_the_seed_s_models_come_with_the_study(
     _forbid(monkeypatch, seed_training._Training, "one_epoch")
     again = seed_models.seed_tables(artifacts, n_jobs=1)
     pd.testing.assert_frame_equal(again["seed_predictions"], tables["seed_predictions"])
+
+
+def test_new_runs_ask_every_row_and_every_interval_again(
+    artifacts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    new = {
+        name: [replace(r, name=f"new-{r.name}", library=f"fresh-{name}", seed=r.seed + 1)]
+        for name in ("aligned", "unaligned")
+        for r in recipes(name)[-1:]
+    }
+    monkeypatch.setattr(study_fresh, "fresh", lambda library, _: new[library])
+    names = ["training mean", "default"]
+    tables = study_fresh.fresh_tables(artifacts, tmp_path, names, n_jobs=1)
+    found = tables["fresh"].set_index(["regime", "row", "measure"])["value"]
+    assert set(found.index.unique("row")) == set(names)
+    model = open_release(artifacts / "release").map("unaligned")
+    arrays = load_split(artifacts / "fresh" / "epsilon_vae_unaligned", "test")
+    with torch.no_grad():
+        told = model.predict_metrics(model.encode(all_weights(arrays)))[:, 0].numpy()
+    error = np.abs(told - arrays.metrics[:, 0]).mean()
+    assert found["unaligned", "default", "coverage_mae"] == pytest.approx(error, abs=1e-6)
+    assert set(tables["fresh_paired"]["row"]) == {"training mean"}
+    held = tables["fresh_coverage"].set_index("library")
+    assert held["runs"].groupby(level=0).max().to_dict() == {
+        "aligned": 1,
+        "both": 2,
+        "unaligned": 1,
+    }
+    assert held["coverage"].between(0, 1).all()
+
+    _forbid(monkeypatch, build, "train_runs", "train_base")
+    again = study_fresh.fresh_tables(artifacts, tmp_path, names, n_jobs=1)
+    pd.testing.assert_frame_equal(again["fresh"], tables["fresh"])
 
 
 def test_steered_points_belong_to_the_map_that_was_built(artifacts: Path) -> None:

@@ -74,7 +74,21 @@ def unaligned() -> list[Recipe]:
     plan: list[tuple[Split, dict[str, int]]] = [("train", SPARSE)] * 192
     plan.extend([("validation", SPARSE)] * 16)
     plan.extend([("test", SPARSE)] * 32)
-    return _draw("unaligned", plan, rng, own_init=True)
+    return _draw("unaligned", plan, rng, first_init=1000)
+
+
+def fresh(library: str, n_runs: int) -> list[Recipe]:
+    """More test runs, like those of `aligned` or `unaligned` and unlike any of the catalogue.
+
+    They come last: nothing that a map was chosen by has seen them. Their library is called
+    ``fresh-aligned`` or ``fresh-unaligned``. Raises LibraryError for any other.
+    """
+    drawn = {"aligned": (6, SHORT, None), "unaligned": (7, SPARSE, 5000)}
+    if library not in drawn:
+        raise LibraryError(f"library: expected {' or '.join(drawn)}, found {library!r}")
+    seed, length, first_init = drawn[library]
+    plan: list[tuple[Split, dict[str, int]]] = [("test", length)] * n_runs
+    return _draw(f"fresh-{library}", plan, np.random.default_rng(seed), first_init)
 
 
 def bases() -> list[Recipe]:
@@ -139,9 +153,12 @@ def _draw(
     library: str,
     plan: list[tuple[Split, dict[str, int]]],
     rng: np.random.Generator,
-    own_init: bool = False,
+    first_init: int | None = None,
 ) -> list[Recipe]:
-    """One recipe for each planned run, in the order in which the runs are started."""
+    """One recipe for each planned run, in the order in which the runs are started.
+
+    All share one projection init, or each has its own, numbered from `first_init` on.
+    """
     return [
         draw_recipe(
             regime,
@@ -150,7 +167,7 @@ def _draw(
             library=library,
             split=split,
             started=started,
-            init_seed=1000 + started if own_init else 0,
+            init_seed=0 if first_init is None else first_init + started,
             **length,
         )
         for started, ((split, length), regime) in enumerate(

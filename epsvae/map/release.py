@@ -11,8 +11,9 @@ checkpoints/          real checkpoint files, in their run folders
 manifest.json         where all this comes from: commit, versions, hashes, times
 
 All other tables are those of `make study`: seed_predictions, seed_curves (the seed's models);
-protocol, paired, costs (all rows, three seeds); intervals, offmap, audit; knowing; ablations,
-scaling; decoded, forecast, weight_paths, paths (the uses).
+protocol, paired, costs (all rows, three seeds); intervals, offmap, audit; fresh, fresh_paired,
+fresh_coverage (new runs); knowing; ablations, scaling; decoded, forecast, weight_paths, paths (the
+uses).
 """
 
 import json

@@ -20,6 +20,7 @@ from epsvae.map.trust import calibrated_maps, trust_tables
 from epsvae.publish import refresh_manifest, write_table
 from epsvae.study.ablations import ablation_cells
 from epsvae.study.decoding import decoding_table
+from epsvae.study.fresh import fresh_tables
 from epsvae.study.paths import path_table
 from epsvae.study.scaling import scaling_cells
 from epsvae.study.seed_models import seed_tables, trained_seed
@@ -35,7 +36,7 @@ CELLS: Mapping[str, Callable[[Path, str, MapData], Iterator[Path]]] = {
 }
 KEYS = ("regime", "split", "row", "reference", "measure", "seed")
 """What tells the lines of a table apart."""
-STUDIES = ("seed", "rows", "trust", "price", "uses", *CELLS)
+STUDIES = ("seed", "rows", "trust", "fresh", "price", "uses", *CELLS)
 Tables = Mapping[str, pd.DataFrame]
 
 
@@ -44,9 +45,9 @@ def run_study(artifacts: Path, studies: Iterable[str] = STUDIES, seeds: int = 3)
 
     Tables go to the release there: what the seed's models predict and how they learned ("seed"),
     the full protocol, paired differences and costs ("rows"), intervals and off-map scores
-    ("trust"), measured times ("price"), what the chapters on uses need beyond the release ("uses"),
-    ablations, scaling. `seeds` trainings of each trained row. Raises
-    LibraryError for an unknown study and where there is no release.
+    ("trust"), the protocol on many new runs ("fresh"), measured times ("price"), what the chapters
+    on uses need beyond the release ("uses"), ablations, scaling. `seeds` trainings of each trained
+    row. Raises LibraryError for an unknown study and where there is no release.
     """
     release, cache = artifacts / "release", artifacts / "study"
     if unknown := set(studies) - set(STUDIES):
@@ -58,6 +59,7 @@ def run_study(artifacts: Path, studies: Iterable[str] = STUDIES, seeds: int = 3)
         "seed": lambda: seed_tables(artifacts),
         "rows": lambda: _rows(artifacts, cache / "rows", range(seeds)),
         "trust": lambda: _trust(artifacts, release),
+        "fresh": lambda: fresh_tables(artifacts, cache / "fresh"),
         "price": lambda: {"knowing": price_of_knowing(artifacts)},
         "uses": lambda: _uses(artifacts, release, cache),
     }

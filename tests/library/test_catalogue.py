@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from epsvae.errors import LibraryError
-from epsvae.library.catalogue import ARCHITECTURES, MIX, catalogue
+from epsvae.library.catalogue import ARCHITECTURES, MIX, catalogue, fresh
 from epsvae.library.layout import key_layout
 from epsvae.library.splits import assert_disjoint
 from epsvae.ternary import PUBLISHED
@@ -134,3 +134,24 @@ def test_small_is_the_beginning_of_each_split():
 def test_a_mistyped_scale_builds_nothing():
     with pytest.raises(LibraryError, match="scale: expected 'full' or 'small', found 'ful'"):
         catalogue("ful")
+
+
+@pytest.mark.parametrize("library", ["aligned", "unaligned"])
+def test_fresh_runs_are_drawn_alike_and_share_nothing_but_what_the_library_shares(library):
+    runs, known = fresh(library, 256), [r for r in LIBRARIES[library] if r.split == "test"]
+    assert {(r.epochs, r.n_checkpoints, r.base, r.split) for r in runs} == {
+        (r.epochs, r.n_checkpoints, r.base, r.split) for r in known
+    }
+    assert Counter(r.regime for r in runs) == dict.fromkeys(MIX, 64)
+    for field in ("seed", "lr", "name", "library"):
+        assert {getattr(r, field) for r in runs}.isdisjoint(getattr(r, field) for r in ALL)
+    inits = {r.init_seed for r in runs}
+    if library == "aligned":
+        assert inits == {known[0].init_seed}
+    else:
+        assert len(inits) == 256 and inits.isdisjoint(r.init_seed for r in ALL)
+
+
+def test_only_libraries_with_test_runs_have_fresh_ones():
+    with pytest.raises(LibraryError, match="expected aligned or unaligned, found 'bases'"):
+        fresh("bases", 4)

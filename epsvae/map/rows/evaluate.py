@@ -19,7 +19,7 @@ from epsvae.map.rows.cells import Parts, fill_cell, read_prediction, read_second
 from epsvae.map.rows.foreign import FOREIGN, SPLIT, foreign_splits, score_foreign
 from epsvae.map.rows.later import LATER, later_in_the_run
 from epsvae.map.rows.own import ONE_MAP, SEED_ROWS, Place, own_rows
-from epsvae.map.rows.row import same_names
+from epsvae.map.rows.row import Row, same_names
 from epsvae.map.rows.table import OPEN, PAIRED_COLUMNS, paired_table, study_table
 from epsvae.map.scores import Scores
 
@@ -70,8 +70,7 @@ def evaluate_rows(
     data = load_map_data(artifacts / ARRAYS[library])
     data = later_in_the_run(data) if later else data
     folder = cache / regime.replace(", ", "-").replace(" ", "-")
-    place = _place(artifacts, library, folder, later)
-    known = ROWS | own_rows(place, partial(load_both, artifacts))
+    known = known_rows(artifacts, library, folder, later)
     rows = {name: known[name] for name in names or known}
     parts = _parts(data, artifacts / "library", later)
     cells = {
@@ -96,6 +95,12 @@ def evaluate_rows(
         pd.concat(frames, ignore_index=True) for frames in zip(*tables, strict=True)
     )
     return StudyTables(validation, paired, _costs(cells, access, regime))
+
+
+def known_rows(artifacts: Path, library: str, folder: Path, later: bool = False) -> dict[str, Row]:
+    """Every row by its name; trainings that `make reproduce` does not make are kept in `folder`."""
+    place = _place(artifacts, library, folder, later)
+    return ROWS | own_rows(place, partial(load_both, artifacts))
 
 
 def _place(artifacts: Path, library: str, folder: Path, later: bool) -> Place:
