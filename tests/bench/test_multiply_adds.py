@@ -44,7 +44,7 @@ def test_the_map(n_probes, n):
     weights = torch.randn(n, 101_662) * 0.05
     weights[:, -1] = 0.9
     pairs = n_probes * (n_probes - 1) // 2
-    reading = 16 * n_probes * 61 + 2 * n_probes + pairs + n_probes
+    reading = 16 * n_probes * 61 + 2 * 2 * n_probes + pairs + n_probes  # coverage is read twice
     assert multiply_adds(lambda: model.encode(weights)) == n * (n_probes * FORWARD + reading)
 
 

@@ -209,15 +209,19 @@ def test_the_divergence_is_that_of_two_normal_laws():
     assert zero.abs() < 1e-6
 
 
-def test_a_second_reading_changes_coverage_alone(trained, config, closed_form, monkeypatch):
+def test_each_reading_of_coverage_changes_coverage_alone(trained, config, closed_form, monkeypatch):
     monkeypatch.setattr(readings, "MapConfig", lambda seed: config)
-    once = predict_split(closed_form, trained.test, all_weights)
-    twice = readings.fit_two_scales(trained, 0)(trained.test)
-    np.testing.assert_allclose(twice.embeddings, once.embeddings, atol=1e-6)
-    np.testing.assert_allclose(twice.metrics[:, 1:], once.metrics[:, 1:], atol=1e-6)
-    coverage = twice.metrics[:, 0]
-    assert ((coverage >= 0) & (coverage <= 1)).all()
-    assert np.abs(coverage - once.metrics[:, 0]).max() > 1e-4
-    true = trained.test.metrics[:, 0]
-    constant = run_mean(trained.train.metrics, runs_of(trained.train))[0]
-    assert np.abs(coverage - true).mean() < np.abs(constant - true).mean()
+    both = predict_split(closed_form, trained.test, all_weights)
+    found = []
+    for scale in ("share", "logit"):
+        one = readings.fit_one_scale(trained, 0, scale)(trained.test)
+        np.testing.assert_allclose(one.embeddings, both.embeddings, atol=1e-6)
+        np.testing.assert_allclose(one.metrics[:, 1:], both.metrics[:, 1:], atol=1e-6)
+        found.append(one.metrics[:, 0])
+        true = trained.test.metrics[:, 0]
+        constant = run_mean(trained.train.metrics, runs_of(trained.train))[0]
+        assert np.abs(found[-1] - true).mean() < np.abs(constant - true).mean()
+    share, logit = found
+    assert np.abs(share - logit).max() > 1e-4
+    low, high = np.minimum(share, logit), np.maximum(share, logit)
+    assert ((both.metrics[:, 0] > low - 3e-3) & (both.metrics[:, 0] < high + 3e-3)).all()

@@ -117,7 +117,7 @@ def test_descend_trains_weights_as_well(model, known):
         goal,
         SMALL,
         torch.Generator().manual_seed(0),
-        replace(QUICK, lr=0.02),
+        replace(QUICK, steps=100, lr=0.02),
     )
     after = goal(run_on(state | {name: free.detach()}, SMALL, index))
     assert (after < before).all()
