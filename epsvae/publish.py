@@ -118,9 +118,8 @@ def metric_predictions(
 ) -> pd.DataFrame:
     """Every row's predicted metrics beside the true ones, one line a row and checkpoint.
 
-    Predictions are in single precision: a release has little room.
-
-    `rows` has each row's predictions on each of `SPLITS`.
+    `rows` has each row's predictions on each of `SPLITS`. They are written in single precision: a
+    release has little room.
     """
     frames = []
     for name, predictions in rows.items():

@@ -25,7 +25,15 @@ from epsvae.library.build import build_libraries
 from epsvae.library.catalogue import catalogue
 from epsvae.library.extract import extract_library
 from epsvae.map.calibration import FILE, calibrate, save_calibration
-from epsvae.map.data import ARRAYS, BOTH, MapData, all_weights, load_both, load_map_data
+from epsvae.map.data import (
+    ARRAYS,
+    BOTH,
+    MapData,
+    all_weights,
+    load_both,
+    load_map_data,
+    models_folder,
+)
 from epsvae.map.evaluation import validation_table
 from epsvae.map.files import AnyMap, load_epsilon_vae
 from epsvae.map.model import EpsilonVAE
@@ -195,7 +203,7 @@ def _default_map(artifacts: Path, library: str) -> tuple[AnyMap, pd.DataFrame]:
 
 def _history(artifacts: Path, library: str) -> Path:
     """What is written last, beside a finished map."""
-    return artifacts / f"{ARRAYS.get(library, library)}_models" / "history.parquet"
+    return models_folder(artifacts, library) / "history.parquet"
 
 
 def _publish_one_map(artifacts: Path, release: Path) -> None:

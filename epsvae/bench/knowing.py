@@ -9,7 +9,6 @@ from pathlib import Path
 from time import process_time
 
 import joblib
-import numpy as np
 import pandas as pd
 import torch
 from jaxtyping import Float
@@ -22,7 +21,7 @@ from epsvae.errors import LibraryError
 from epsvae.library.extracted import ExtractedSplit
 from epsvae.library.files import load_checkpoint
 from epsvae.library.layout import extract_key_weights
-from epsvae.map.data import MapData, all_weights, load_map_data, run_mean, runs_of
+from epsvae.map.data import MapData, all_weights, load_map_data, mean_embedding
 from epsvae.map.evaluation import summarise
 from epsvae.map.prediction import Prediction
 from epsvae.map.scores import score
@@ -109,7 +108,7 @@ def _errors(way: Way, data: MapData) -> Iterator[tuple[str, Values]]:
     weights, test = all_weights(data.test), data.test
     points = None if way.embeddings is None else way.embeddings(weights).numpy()
     prediction = Prediction(points, way.metrics(weights).double().numpy())
-    mean = run_mean(data.train.embeddings[:], runs_of(data.train)).astype(np.float32)
+    mean = mean_embedding(data)
     for measure, values in summarise(score(prediction, test, mean)).items():
         yield from _error(measure, values)
 

@@ -11,7 +11,7 @@ from sklearn.neighbors import NearestNeighbors
 from sklearn.preprocessing import StandardScaler
 
 from epsvae.library.extracted import ExtractedSplit
-from epsvae.map.data import MapData, run_mean, runs_of
+from epsvae.map.data import MapData, mean_embedding, run_mean, runs_of
 from epsvae.map.prediction import Prediction
 from epsvae.map.statistics import split_statistics
 
@@ -29,9 +29,8 @@ LOWEST, HIGHEST = (0.0, -1.0, -1.0), (1.0, 1.0, 1.0)
 
 def training_mean(data: MapData) -> Predictor:
     """The run-balanced mean of the training checkpoints, whatever the input."""
-    runs = runs_of(data.train)
-    points = run_mean(data.train.embeddings[:], runs).astype(np.float32)
-    metrics = run_mean(data.train.metrics[:], runs)
+    points = mean_embedding(data)
+    metrics = run_mean(data.train.metrics[:], runs_of(data.train))
 
     def predict(split: ExtractedSplit) -> Prediction:
         n = len(split.metrics)

@@ -20,9 +20,14 @@ EVERY = slice(None)
 
 ARRAYS = {"aligned": "epsilon_vae_hybrid", "unaligned": "epsilon_vae_unaligned"}
 """Libraries that a map is trained on, and the folder of each one's extracted arrays. Its models
-lie beside it, in a folder of the same name that ends in ``_models``."""
+lie beside it, in `models_folder`."""
 BOTH = "both"
 """What the map is called that learns from all of them together."""
+
+
+def models_folder(artifacts: Path, library: str) -> Path:
+    """Where the default map of a library is, or that of `BOTH`."""
+    return artifacts / f"{ARRAYS.get(library, library)}_models"
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,6 +121,11 @@ def run_weights(runs: np.ndarray) -> Float[np.ndarray, "n"]:
     """A weight for each checkpoint: the same total for each run, 1 over all of them."""
     _, codes, counts = np.unique(runs, return_inverse=True, return_counts=True)
     return 1.0 / (len(counts) * counts[codes])
+
+
+def mean_embedding(data: MapData) -> Float[np.ndarray, "anchors dim"]:
+    """The training mean of the embeddings, every run counting the same; float32."""
+    return run_mean(data.train.embeddings[:], runs_of(data.train)).astype(np.float32)
 
 
 def run_mean(values: Float[np.ndarray, "n *rest"], runs: np.ndarray) -> Float[np.ndarray, "*rest"]:

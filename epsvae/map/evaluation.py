@@ -11,7 +11,7 @@ import pandas as pd
 from jaxtyping import Float, Int
 from scipy.stats import kendalltau
 
-from epsvae.map.data import MapData, run_mean, runs_of
+from epsvae.map.data import MapData, mean_embedding
 from epsvae.map.prediction import Prediction
 from epsvae.map.scores import Scores, absolute_errors, score
 from epsvae.ternary import METRIC_NAMES
@@ -38,7 +38,7 @@ def validation_table(
     has a single run. `rows` maps a row's name to its predictions by split, `access` to what the row
     may see. Measures of embeddings are absent for rows that predict none.
     """
-    mean = run_mean(data.train.embeddings[:], runs_of(data.train)).astype(np.float32)
+    mean = mean_embedding(data)
     lines = []
     for split in (SELECTED_ON, REPORTED_ON):
         for row, predictions in rows.items():

@@ -12,7 +12,7 @@ import pandas as pd
 
 from epsvae.library.atomic import replacing
 from epsvae.library.extracted import ExtractedSplit
-from epsvae.map.data import MapData, run_mean, runs_of
+from epsvae.map.data import MapData, mean_embedding
 from epsvae.map.evaluation import summarise
 from epsvae.map.prediction import Prediction
 from epsvae.map.scores import score
@@ -35,7 +35,7 @@ def cell(cache: Path, keys: Mapping[str, Any], data: MapData, fit: Callable[[], 
 
 def judge(predict: Predictor, data: MapData) -> pd.DataFrame:
     """Measures of a predictor on the held-out runs, with intervals over runs."""
-    mean = run_mean(data.train.embeddings[:], runs_of(data.train)).astype(np.float32)
+    mean = mean_embedding(data)
     lines = [
         (name, measure, *values)
         for name in HELD_OUT

@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from epsvae.errors import LibraryError
 from epsvae.library.atomic import replacing
-from epsvae.map.data import ARRAYS, MapData, all_weights, load_map_data, run_mean, runs_of
+from epsvae.map.data import ARRAYS, MapData, all_weights, load_map_data, mean_embedding
 from epsvae.map.model import EpsilonVAE
 from epsvae.map.prediction import Prediction, predict_split
 from epsvae.map.release import open_release
@@ -78,7 +78,7 @@ def seed_table(model: EpsilonVAE, data: MapData, seed: int) -> pd.DataFrame:
     found = others(model, data, z) if seed == 0 else {}
     fitted, seconds = trained(model, data, seed)
     found["decoded"] = _prediction(realise(fitted, z, n_jobs=1))
-    mean = run_mean(data.train.embeddings[:], runs_of(data.train)).astype(np.float32)
+    mean = mean_embedding(data)
     tables = []
     for way, prediction in found.items():
         scores = score(prediction, data.test, mean)

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import torch
 from joblib import Parallel, delayed
@@ -13,13 +12,13 @@ from epsvae.library.build import build_libraries
 from epsvae.library.catalogue import fresh
 from epsvae.library.extract import extract_library
 from epsvae.library.extracted import ExtractedSplit, load_split
-from epsvae.map.data import ARRAYS, BOTH, joined, load_map_data, run_mean, runs_of
+from epsvae.map.data import ARRAYS, BOTH, joined, load_map_data, mean_embedding
 from epsvae.map.rows.cells import fill_cell, read_prediction
 from epsvae.map.rows.evaluate import known_rows
 from epsvae.map.rows.table import paired_table, study_table
 from epsvae.map.scores import score
 from epsvae.map.trust.summary import coverage_table
-from epsvae.map.trust.tables import CHOSEN, calibrated_maps, interval_table
+from epsvae.map.trust.tables import CHOSEN, default_maps, interval_table
 
 N_RUNS = 256
 """New runs of each library: enough to tell a coverage of 90 % from one of 88 or 92 %."""
@@ -65,7 +64,7 @@ def _rows(
     data, split = load_map_data(artifacts / ARRAYS[library]), _new_runs(artifacts, library)
     known = known_rows(artifacts, library, cache / library)
     rows = {name: known[name] for name in names or known}
-    mean = run_mean(data.train.embeddings[:], runs_of(data.train)).astype(np.float32)
+    mean = mean_embedding(data)
     scored = {}
     for name, row in rows.items():
         path = cache / library / f"{name}.npz"
@@ -85,9 +84,8 @@ def _coverage(artifacts: Path) -> pd.DataFrame:
     new = {library: _new_runs(artifacts, library) for library in ARRAYS}
     new[BOTH] = joined(list(new.values()))
     tables = []
-    for library, own in calibrated_maps(artifacts).items():
-        data = replace(own.data, test=new[library])
-        intervals = interval_table(own.model, data).assign(library=library)
+    for library, (model, data) in default_maps(artifacts).items():
+        intervals = interval_table(model, replace(data, test=new[library])).assign(library=library)
         chosen = intervals[intervals["rule"] == CHOSEN]
         tables += [coverage_table(chosen, by=(by,)) for by in ("metric", "regime")]
     found = pd.concat(tables, ignore_index=True)

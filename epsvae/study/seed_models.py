@@ -8,7 +8,7 @@ from joblib import Parallel, delayed
 
 from epsvae.map.data import ARRAYS, load_map_data
 from epsvae.map.prediction import predict_split
-from epsvae.map.rows.own import SEED_ROWS
+from epsvae.map.rows.own import SEED_ROWS, seed_training
 from epsvae.map.seed import SeedConfig, SeedVAE
 from epsvae.map.seed_training import train_seed
 from epsvae.publish import SPLITS, metric_predictions
@@ -43,10 +43,8 @@ def seed_tables(artifacts: Path, n_jobs: int = 2) -> dict[str, pd.DataFrame]:
 
 def trained_seed(artifacts: Path, library: str, row: str) -> tuple[SeedVAE, pd.DataFrame]:
     """A seed's model and its history; trained only if its training is not finished on disk."""
-    hybrid = SEED_ROWS[row]
-    state = artifacts / "training" / f"{library}-seed-{'hybrid' if hybrid else 'metrics'}.pt"
-    data = load_map_data(artifacts / ARRAYS[library])
-    return train_seed(SeedConfig(hybrid), data, seed=0, checkpoint_path=state)
+    data, state = load_map_data(artifacts / ARRAYS[library]), seed_training(artifacts, library, row)
+    return train_seed(SeedConfig(SEED_ROWS[row]), data, seed=0, checkpoint_path=state)
 
 
 def _train(artifacts: Path, library: str, row: str) -> None:

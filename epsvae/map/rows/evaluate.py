@@ -13,12 +13,12 @@ from jaxtyping import Float
 from epsvae.library.extracted import ExtractedSplit
 from epsvae.library.index import INDEX, read_index
 from epsvae.map.data import ARRAYS as ARRAYS
-from epsvae.map.data import BOTH, MapData, load_both, load_map_data, run_mean, runs_of
+from epsvae.map.data import BOTH, MapData, load_both, load_map_data, mean_embedding, models_folder
 from epsvae.map.rows import ROWS
 from epsvae.map.rows.cells import Parts, fill_cell, read_prediction, read_seconds
 from epsvae.map.rows.foreign import FOREIGN, SPLIT, foreign_splits, score_foreign
 from epsvae.map.rows.later import LATER, later_in_the_run
-from epsvae.map.rows.own import ONE_MAP, SEED_ROWS, Place, own_rows
+from epsvae.map.rows.own import ONE_MAP, SEED_ROWS, Place, own_rows, seed_training
 from epsvae.map.rows.row import Row, same_names
 from epsvae.map.rows.table import OPEN, PAIRED_COLUMNS, paired_table, study_table
 from epsvae.map.scores import Scores
@@ -63,8 +63,8 @@ def evaluate_rows(
     ``later=True`` the task is forecasting within runs instead, and foreign libraries are left out.
     `names` restricts the rows. A killed call goes on where it stopped and loses at most one fit.
     Files are kept as long as the checkpoints are the same: remove the cache when code changed.
-    Training seed 0 of the default map and of the seed's models is the one that `make reproduce`
-    trained.
+    Training seed 0 of the default map is the one that `make reproduce` trained, that of the seed's
+    models the one of their own study.
     """
     regime = f"{library}, {LATER}" if later else library
     data = load_map_data(artifacts / ARRAYS[library])
@@ -86,7 +86,7 @@ def evaluate_rows(
             if name in SEED_ROWS:  # 0.8 GB that nothing needs any more
                 _kept(folder, name, seed).unlink(missing_ok=True)
     access = {name: row.access for name, row in rows.items()}
-    mean = run_mean(data.train.embeddings[:], runs_of(data.train)).astype(np.float32)
+    mean = mean_embedding(data)
     tables = [
         _part_tables(_scored(cells, part, splits, mean), access, part, regime, library)
         for part, splits in parts.items()
@@ -98,24 +98,24 @@ def evaluate_rows(
 
 
 def known_rows(artifacts: Path, library: str, folder: Path, later: bool = False) -> dict[str, Row]:
-    """Every row by its name; trainings that `make reproduce` does not make are kept in `folder`."""
+    """Every row by its name; `folder` keeps trainings that are made for this study alone."""
     place = _place(artifacts, library, folder, later)
     return ROWS | own_rows(place, partial(load_both, artifacts))
 
 
 def _place(artifacts: Path, library: str, folder: Path, later: bool) -> Place:
-    """Seed 0 is what `make reproduce` trains; the others are kept in the cache."""
-    reproduced = {
-        ONE_MAP: artifacts / f"{BOTH}_models" / "best.pt",
-        "default": artifacts / f"{ARRAYS[library]}_models" / "best.pt",
-        "seed hybrid": artifacts / "training" / f"{library}-seed-hybrid.pt",
-        "seed metrics-only": artifacts / "training" / f"{library}-seed-metrics.pt",
+    """Seed 0 is what `make reproduce` and the study of the seed's models train; others are kept in
+    the cache."""
+    shared = {
+        ONE_MAP: models_folder(artifacts, BOTH) / "best.pt",
+        "default": models_folder(artifacts, library) / "best.pt",
+        **{name: seed_training(artifacts, library, name) for name in SEED_ROWS},
     }
 
     def place(name: str, seed: int) -> Path:
         if name == ONE_MAP and seed:  # the same map, whichever library is asked about
             return _kept(folder.parent, name, seed)
-        return _kept(folder, name, seed) if seed or later else reproduced[name]
+        return _kept(folder, name, seed) if seed or later else shared[name]
 
     return place
 

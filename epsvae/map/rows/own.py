@@ -28,6 +28,12 @@ ONE_MAP = f"default, {BOTH} libraries"
 """The default map again, fitted on every library that has training runs."""
 
 
+def seed_training(artifacts: Path, library: str, row: str) -> Path:
+    """File of the training of one of the `SEED_ROWS` with seed 0."""
+    kind = "hybrid" if SEED_ROWS[row] else "metrics"
+    return artifacts / "training" / f"{library}-seed-{kind}.pt"
+
+
 def own_rows(place: Place, load_both: Callable[[], MapData]) -> dict[str, Row]:
     """The seed's rows and the default map's; what `place` has already is not trained again.
 

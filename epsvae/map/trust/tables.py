@@ -31,6 +31,7 @@ from epsvae.map.data import (
     all_weights,
     load_map_data,
     metrics_of,
+    models_folder,
     together,
 )
 from epsvae.map.files import AnyMap, load_epsilon_vae
@@ -57,17 +58,24 @@ class CalibratedMap:
 
 def calibrated_maps(artifacts: Path) -> dict[str, CalibratedMap]:
     """The default maps that `make reproduce` built under `artifacts`, calibrated, by library."""
+    maps = default_maps(artifacts)
+    return {
+        k: CalibratedMap(model, data, calibrate(model, data)) for k, (model, data) in maps.items()
+    }
+
+
+def default_maps(artifacts: Path) -> dict[str, tuple[EpsilonVAE, MapData]]:
+    """The default maps that `make reproduce` built, and their libraries' data, by library."""
     found = {library: load_map_data(artifacts / folder) for library, folder in ARRAYS.items()}
     found[BOTH] = together(list(found.values()))
-    return {library: _calibrated(artifacts, library, data) for library, data in found.items()}
+    return {library: (_default_map(artifacts, library), data) for library, data in found.items()}
 
 
-def _calibrated(artifacts: Path, library: str, data: MapData) -> CalibratedMap:
-    folder = f"{ARRAYS.get(library, library)}_models"
-    model = load_epsilon_vae(artifacts / folder / "best.pt")
+def _default_map(artifacts: Path, library: str) -> EpsilonVAE:
+    model = load_epsilon_vae(models_folder(artifacts, library) / "best.pt")
     if not isinstance(model, EpsilonVAE):
         raise LibraryError(f"{library}: expected the default map, found {type(model).__name__}")
-    return CalibratedMap(model, data, calibrate(model, data))
+    return model
 
 
 def trust_tables(
