@@ -1,6 +1,6 @@
 """The errors of the package: each names what was wrong, what was expected and what came."""
 
-__all__ = ["ChapterError", "CheckpointError", "EpsvaeError", "LibraryError"]
+__all__ = ["ChapterError", "CheckpointError", "EpsvaeError", "LibraryError", "SubjectError"]
 
 
 class EpsvaeError(ValueError):
@@ -17,3 +17,7 @@ class LibraryError(EpsvaeError):
 
 class ChapterError(EpsvaeError):
     """A chapter of the book cannot be run or breaks a rule; the message names the chapter."""
+
+
+class SubjectError(EpsvaeError):
+    """A subject does not keep its side of the seam; the message names the file and the part."""
