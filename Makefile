@@ -4,19 +4,24 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help book test lint reproduce study env browser clean
+.PHONY: help book test test-plain lint reproduce study env browser clean
 
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 RENDERED := _build/.rendered
 PAGES := $(shell find book epsvae/book epsvae/plots -type f -not -path '*/vendor/*' \
-	-not -path '*/__pycache__/*' -not -path '*/.*' 2>/dev/null)
+	-not -path '*/__pycache__/*' -not -path '*/.*' 2>/dev/null) $(wildcard artifacts/book/failed.json)
 JOBS ?= 2
+COMPARE = $(BIN)/python -m pytest --nbval --nbval-sanitize-with tests/nbval-sanitize.cfg \
+	-n $(JOBS) --dist loadscope book
+PLAIN = $(BIN)/python -m epsvae.book.plain
+NUMBERS := tests/ternary tests/library tests/map tests/uses tests/study tests/test_cli.py \
+	tests/test_readme.py tests/test_seed_document.py
 
 # Threads that wait must not burn the cores of those that work. Kernels and tests get one thread
 # each, so that sums keep their order and numbers repeat.
 export OMP_WAIT_POLICY := PASSIVE
-book test: export OMP_NUM_THREADS := 1
+book test test-plain: export OMP_NUM_THREADS := 1
 
 help:  ## show this list
 	@echo 'Epsilon-VAE, a map of checkpoint behaviour, as an executable book.'
@@ -27,17 +32,24 @@ help:  ## show this list
 
 book: $(INSTALLED)  ## run every chapter and render the book into _build/html (10 minutes at most)
 	@echo '→ chapters'
-	@$(BIN)/python -m epsvae book run
-	@$(MAKE) --no-print-directory $(RENDERED)
-	@echo '→ open _build/html/index.html'
+	@failed=0; $(BIN)/python -m epsvae book run --jobs $(JOBS) || failed=$$?; \
+	$(MAKE) --no-print-directory $(RENDERED); \
+	echo '→ open _build/html/index.html'; \
+	exit $$failed
 
-test: $(INSTALLED) browser $(RENDERED)  ## lint, unit tests, every chapter compared, every page opened
+test: $(INSTALLED) browser $(RENDERED)  ## lint, unit tests, every chapter compared twice, every page opened
 	@$(MAKE) --no-print-directory lint
 	@echo '→ tests of the package and of the rendered pages'
 	@$(BIN)/python -m pytest -n $(JOBS) --dist loadscope
 	@echo '→ every code cell of the book, compared with its stored output'
-	@$(BIN)/python -m pytest --nbval --nbval-sanitize-with tests/nbval-sanitize.cfg \
-		-n $(JOBS) --dist loadscope book
+	@$(COMPARE)
+	@$(MAKE) --no-print-directory test-plain
+
+test-plain: $(INSTALLED)  ## the same comparisons as on a processor without vector units
+	@echo '→ tests that compare numbers, without vector units'
+	@$(PLAIN) $(BIN)/python -m pytest -n $(JOBS) --dist loadscope $(NUMBERS)
+	@echo '→ every code cell of the book, without vector units'
+	@$(PLAIN) $(COMPARE)
 
 lint: $(INSTALLED)  ## style, formatting and types
 	@echo '→ style, formatting, types'

@@ -7,6 +7,10 @@ and the command line. The names here are those of the seed document's examples.
 
 from typing import Any
 
+from epsvae.threads import let_waiting_threads_sleep
+
+let_waiting_threads_sleep()
+
 _ROOMS = {
     "Checkpoint": "library.files",
     "load_checkpoint": "library.files",

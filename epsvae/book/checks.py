@@ -5,10 +5,13 @@ no sentence means that the chapter keeps it. The rules themselves are told in
 ``book/back/contributing.md``.
 """
 
+import ast
 import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
+
+from IPython.core.inputtransformer2 import TransformerManager
 
 from epsvae.book.chapters import UNCOMPARED, Chapter, read_chapters, toc_files
 from epsvae.book.parameters import TAG, declared_parameters
@@ -131,6 +134,15 @@ def check_tags(chapter: Chapter) -> Iterator[str]:
             yield f"cell {number}: {UNCOMPARED} expects a reason in its metadata (epsvae.reason)"
 
 
+def check_assertions(chapter: Chapter) -> Iterator[str]:
+    """An assertion says in words what was expected and what was found."""
+    for number, cell in enumerate(chapter.notebook.cells, 1):
+        if cell.cell_type == "code":
+            for node in ast.walk(ast.parse(TransformerManager().transform_cell(cell.source))):
+                if isinstance(node, ast.Assert) and node.msg is None:
+                    yield f"cell {number}: expected a message behind `{ast.unparse(node)}`"
+
+
 def check_figures(chapter: Chapter) -> Iterator[str]:
     """A cell that shows a figure gives it a caption, a ``fig-`` label and a text for the blind."""
     for number, cell in enumerate(chapter.notebook.cells, 1):
@@ -165,6 +177,7 @@ CHECKS = (
     check_execution,
     check_parameters,
     check_tags,
+    check_assertions,
     check_figures,
     check_outputs,
 )

@@ -37,6 +37,7 @@ def run(
     ] = None,
     force: Annotated[bool, typer.Option(help="Run even what is current.")] = False,
     timeout: Annotated[float, typer.Option(help="Seconds that one cell may take.")] = 900.0,
+    jobs: Annotated[int, typer.Option(help="Chapters side by side.", min=1)] = 2,
     root: Root = None,
 ) -> None:
     """Run chapters (and what they need) and store their outputs."""
@@ -53,8 +54,11 @@ def run(
             values = {name: parse_value(text) for name, text in pairs}
             path = run_variant(find_root(root), names[0], values, output=output, timeout=timeout)
             typer.echo(path)
-        elif not run_book(find_root(root), names, force=force, timeout=timeout).ok:
-            raise typer.Exit(1)
+            return
+        report = run_book(find_root(root), names, force=force, timeout=timeout, n_jobs=jobs)
+        if not report.ok:
+            failed = ", ".join(report.failed)
+            raise EpsvaeError(f"failed: {failed}; the pages show what an earlier run stored")
     except EpsvaeError as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(1) from error

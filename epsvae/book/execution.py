@@ -1,6 +1,7 @@
 """Execute one chapter by papermill, in memory, and put its outputs back into its source."""
 
 import copy
+import hashlib
 import sys
 from typing import Any
 
@@ -9,12 +10,13 @@ import papermill
 from nbclient.exceptions import CellTimeoutError, DeadKernelError
 from papermill.exceptions import PapermillExecutionError, strip_color
 
-from epsvae.book.chapters import UNCOMPARED, Chapter
+from epsvae.book.chapters import BOOK, UNCOMPARED, Chapter
+from epsvae.book.compare import settled, tolerance_of
 from epsvae.book.kernels import kernel_environment
 from epsvae.book.parameters import TAG
 from epsvae.errors import ChapterError
 
-__all__ = ["execute", "graft", "says_the_same"]
+__all__ = ["execute", "graft"]
 
 KERNELSPEC = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
 TRACEBACK_LINES = 12
@@ -38,9 +40,10 @@ def execute(chapter: Chapter, parameters: dict[str, Any], timeout: float) -> nbf
             )
     except PapermillExecutionError as error:
         tail = "\n".join("\n".join(error.traceback).splitlines()[-TRACEBACK_LINES:])
+        where = f"cell {_cell_number(chapter, error.source)} (In [{error.exec_count}])"
         raise ChapterError(
-            f"{chapter.name}: cell {_cell_number(chapter, error.source)} (In [{error.exec_count}]) "
-            f"raised {error.ename}: {error.evalue}\n{strip_color(tail)}"
+            f"{chapter.name}: {where} of {BOOK}/{chapter.name}.ipynb raised {error.ename}: "
+            f"{error.evalue}\n{strip_color(tail)}"
         ) from error
     except (CellTimeoutError, DeadKernelError) as error:
         raise ChapterError(f"{chapter.name}: {type(error).__name__}: {error}") from error
@@ -52,32 +55,40 @@ def _cell_number(chapter: Chapter, source: str) -> int | str:
     return next(positions, TAG)
 
 
-def graft(source: nbformat.NotebookNode, executed: nbformat.NotebookNode) -> nbformat.NotebookNode:
-    """Return the source with the outputs of its execution and without traces of the tools."""
+def graft(
+    source: nbformat.NotebookNode, executed: nbformat.NotebookNode, *, fresh: bool = False
+) -> nbformat.NotebookNode:
+    """Return the source with the outputs of its execution and without traces of the tools.
+
+    Unless all is to be `fresh`, what is the same as before (`compare.settled`) stays as it was
+    stored; so does what a cell shows of the machine's clock, while its code is what made it.
+    """
     result = copy.deepcopy(source)
     for cell, done in zip(result.cells, executed.cells, strict=True):
         for noise in ("papermill", "execution", "ExecuteTime"):
             cell.metadata.pop(noise, None)
         if cell.cell_type == "code":
-            cell.execution_count = done.execution_count
-            cell.outputs = _joined(done.outputs)
+            _graft_cell(cell, done, fresh)
     result.metadata.pop("papermill", None)
     result.metadata["kernelspec"] = KERNELSPEC
     result.metadata["language_info"] = {"name": "python"}
     return result
 
 
-def says_the_same(a: nbformat.NotebookNode, b: nbformat.NotebookNode) -> bool:
-    """Whether two notebooks are equal but for the outputs of cells tagged `UNCOMPARED`."""
-    return _compared(a) == _compared(b)
-
-
-def _compared(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
-    result = copy.deepcopy(notebook)
-    for cell in result.cells:
-        if UNCOMPARED in cell.metadata.get("tags", []) and cell.get("outputs"):
-            cell.outputs = [UNCOMPARED]
-    return result
+def _graft_cell(cell: nbformat.NotebookNode, done: nbformat.NotebookNode, fresh: bool) -> None:
+    cell.execution_count = done.execution_count
+    outputs, stored, tolerance = _joined(done.outputs), cell.outputs, tolerance_of(cell.source)
+    clock = UNCOMPARED in cell.metadata.get("tags", [])
+    drawn = any("image/png" in output.get("data", {}) for output in outputs)
+    if clock or tolerance or drawn:  # what the next run takes as stored must be of this very code
+        facts = dict(cell.metadata.get("epsvae", {}))
+        made_by = hashlib.sha256(cell.source.encode()).hexdigest()[:12]
+        fresh = fresh or facts.get("made_by") != made_by
+        cell.metadata["epsvae"] = facts | {"made_by": made_by}
+    if fresh:
+        cell.outputs = outputs
+    elif not clock:
+        cell.outputs = settled(outputs, stored, tolerance)
 
 
 def _joined(outputs: list[nbformat.NotebookNode]) -> list[nbformat.NotebookNode]:

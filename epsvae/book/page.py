@@ -1,11 +1,15 @@
-"""A Sphinx extension: numbered tables from code cells, and a script for pages that plot."""
+"""A Sphinx extension: numbered tables from code cells, a script for pages that plot, and a mark on
+chapters that failed."""
 
+from pathlib import Path
 from typing import Any
 
 from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.transforms import SphinxTransform
 
+from epsvae.book.chapters import BOOK
+from epsvae.book.failures import read_failures
 from epsvae.book.plotly_page import MARK
 
 __all__ = ["TableFigure", "setup"]
@@ -42,9 +46,24 @@ def add_plotly(
         app.add_js_file("plot.js", loading_method="defer")
 
 
+def mark_failure(app: Sphinx, doctree: nodes.document) -> None:
+    """Say at the top of a chapter's page that its last run failed, and why; called by Sphinx."""
+    name = Path(app.env.docname).relative_to(BOOK).as_posix()
+    reason = read_failures(Path(app.srcdir)).get(name)
+    if reason is not None:
+        words = nodes.paragraph(
+            text="This chapter failed when this book was made. What it shows "
+            "is stored from an earlier run, and may not hold here."
+        )
+        mark = nodes.error("", words, nodes.literal_block(reason, reason, language="none"))
+        title = doctree.next_node(nodes.title)
+        title.parent.insert(title.parent.index(title) + 1, mark)
+
+
 def setup(app: Sphinx) -> dict[str, bool]:
     """Register all of it; called by Sphinx, which finds the name in ``_config.yml``."""
     app.add_enumerable_node(TableFigure, "table")
     app.add_transform(NumberTables)
     app.connect("html-page-context", add_plotly)
+    app.connect("doctree-read", mark_failure)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -2,21 +2,25 @@
 
 A chapter is executed by papermill in memory; its outputs are then grafted onto the source, which
 is replaced in one step. What is current is skipped (:mod:`epsvae.book.stamps`). A chapter of which
-only timings changed stays as it is, so that a checkout where all is as published stays clean. An
-interrupt, a failing cell or a dead kernel leaves every file whole.
+only timings and last digits changed stays as it is, so that a checkout where all is as published
+stays clean, on any processor. An interrupt, a failing cell or a dead kernel leaves every file
+whole, and holds up no other chapter: each reads the release, none what another one made. What
+failed is recorded, and its page says so (:mod:`epsvae.book.page`).
 """
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from time import perf_counter
 from typing import Any
 
 import nbformat
+from joblib import Parallel, delayed
 
 from epsvae.book.chapters import Chapter, ordered, read_chapters
-from epsvae.book.execution import execute, graft, says_the_same
+from epsvae.book.execution import execute, graft
+from epsvae.book.failures import record_failures
 from epsvae.book.parameters import checked_parameters, declared_parameters
 from epsvae.book.stamps import Stamps, chapter_stamp, source_stamp, write_atomically
 from epsvae.errors import ChapterError
@@ -43,40 +47,73 @@ class Report:
 
 
 def run_book(
-    root: Path, names: Sequence[str] = (), *, force: bool = False, timeout: float = 900.0
+    root: Path,
+    names: Sequence[str] = (),
+    *,
+    force: bool = False,
+    timeout: float = 900.0,
+    n_jobs: int = 1,
 ) -> Report:
     """Run the named chapters (all, without names) and what they need, and update their sources.
 
-    A failing chapter holds up only those that need it.
+    A failing chapter holds up no other.
 
     Args:
         root: folder of ``_toc.yml``.
         names: chapter names, as in ``world/operations``.
         force: run the named chapters even if they are current.
         timeout: seconds that one cell may take.
+        n_jobs: chapters side by side, a process and a kernel each.
 
     Raises:
         ChapterError: a name is unknown, or the chapters contradict each other.
     """
     chapters = ordered(read_chapters(root))
     wanted = _with_needs(chapters, names)
-    chapters = [chapter for chapter in chapters if chapter.name in wanted]
     stamps, shared, report = Stamps(root), source_stamp(root), Report()
     made: dict[str, str] = {}
-    for position, chapter in enumerate(chapters, start=1):
-        label = f"[{position:{len(str(len(chapters)))}}/{len(chapters)}] {chapter.name}"
-        if held := [need for need in chapter.needs if need in report.failed]:
-            report.failed[chapter.name] = f"{chapter.name}: not run, needs {', '.join(held)}"
-            logger.error("%s: not run, needs %s", label, ", ".join(held))
-            continue
+    waiting: list[Chapter] = []
+    for chapter in (chapter for chapter in chapters if chapter.name in wanted):
         stamp = chapter_stamp(chapter, shared, (made[need] for need in chapter.needs))
         made[chapter.name] = stamp
         if stamps.is_current(chapter, stamp) and not (force and chapter.name in (names or wanted)):
             report.current.append(chapter.name)
-            logger.info("%s: current", label)
-            continue
-        _update(chapter, stamp, stamps, report, label, timeout, force)
+            logger.info("%s: current", chapter.name)
+        else:
+            waiting.append(chapter)
+    jobs = (delayed(_run)(chapter, timeout) for chapter in waiting)
+    outcomes = Parallel(n_jobs=n_jobs, return_as="generator")(jobs)
+    for number, (chapter, outcome) in enumerate(zip(waiting, outcomes, strict=True), start=1):
+        label = f"[{number:{len(str(len(waiting)))}}/{len(waiting)}] {chapter.name}"
+        if isinstance(outcome, str):
+            report.failed[chapter.name] = outcome
+            logger.error("%s: failed\n%s", label, outcome)
+        else:
+            executed, seconds = outcome
+            _store(chapter, graft(chapter.notebook, executed, fresh=force), stamps, made)
+            report.ran.append(chapter.name)
+            logger.info("%s: %.1f s", label, seconds)
+    record_failures(root, report.failed, [*report.ran, *report.current])
     return report
+
+
+def _run(chapter: Chapter, timeout: float) -> tuple[nbformat.NotebookNode, float] | str:
+    """The executed notebook and the seconds that it took, or why it failed."""
+    start = perf_counter()
+    try:
+        declared_parameters(chapter)  # refuses a parameters cell that the runner could not replace
+        return execute(chapter, {}, timeout), perf_counter() - start
+    except ChapterError as error:
+        return str(error)
+
+
+def _store(
+    chapter: Chapter, source: nbformat.NotebookNode, stamps: Stamps, made: Mapping[str, str]
+) -> None:
+    """Replace a chapter's file unless it says the same already, and remember its stamp."""
+    if source != chapter.notebook:
+        write_atomically(chapter.path, nbformat.writes(source) + "\n")
+    stamps.record(replace(chapter, notebook=source), made[chapter.name])
 
 
 def _with_needs(chapters: Sequence[Chapter], names: Sequence[str]) -> set[str]:
@@ -94,35 +131,6 @@ def _with_needs(chapters: Sequence[Chapter], names: Sequence[str]) -> set[str]:
             wanted.add(name)
             waiting.extend(by_name[name].needs)
     return wanted
-
-
-def _update(
-    chapter: Chapter,
-    stamp: str,
-    stamps: Stamps,
-    report: Report,
-    label: str,
-    timeout: float,
-    force: bool,
-) -> None:
-    """Run one chapter, replace its source, and enter the outcome into the report."""
-    logger.info("%s: running", label)
-    start = perf_counter()
-    try:
-        declared_parameters(chapter)  # refuses a parameters cell that the runner could not replace
-        executed = execute(chapter, {}, timeout)
-    except ChapterError as error:
-        report.failed[chapter.name] = str(error)
-        logger.error("%s: failed after %.1f s\n%s", label, perf_counter() - start, error)
-        return
-    source = graft(chapter.notebook, executed)
-    if not force and says_the_same(source, chapter.notebook):
-        source = chapter.notebook
-    else:
-        write_atomically(chapter.path, nbformat.writes(source) + "\n")
-    stamps.record(Chapter(chapter.name, chapter.path, chapter.needs, source), stamp)
-    report.ran.append(chapter.name)
-    logger.info("%s: %.1f s", label, perf_counter() - start)
 
 
 def run_variant(

@@ -19,6 +19,7 @@ from epsvae.library.recipes import BaseRecipe, Recipe
 from epsvae.library.runs import (
     RunCheckpoint,
     is_complete,
+    refuse_another_run,
     run_folder,
     save_run_checkpoint,
     start_run,
@@ -38,10 +39,13 @@ def build_libraries(root: Path | str, recipes: Sequence[Recipe], n_jobs: int = 2
     """Train what is missing of the given runs under `root` and give back the index of all of it.
 
     A run is complete when its record is there; a killed build goes on where it stopped and loses at
-    most the stacks in progress. `n_jobs` processes work side by side, one thread each.
+    most the stacks in progress. Raises LibraryError, before it trains, where a folder holds a run
+    of another recipe. `n_jobs` processes work side by side, one thread each.
     """
     root = Path(root)
     missing = [r for r in recipes if not is_complete(run_folder(root, r), r)]
+    for recipe in missing:
+        refuse_another_run(run_folder(root, recipe), recipe)
     log.info("%d of %d runs are there", len(recipes) - len(missing), len(recipes))
     with Parallel(n_jobs=n_jobs, return_as="generator_unordered") as parallel:
         bases = list(dict.fromkeys(r.base for r in missing))

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,6 +17,9 @@ from epsvae.ternary import Architecture, Metrics
 log = logging.getLogger(__name__)
 
 RECORD = "run.json"
+SAME = 1e-9
+"""Relative difference up to which two numbers of a recipe count as the same: a recipe draws rates
+as exp(x), whose last bit depends on the processor, and is compared with what another one wrote."""
 
 
 @dataclass(frozen=True)
@@ -43,17 +47,29 @@ def run_folder(root: Path | str, recipe: Recipe) -> Path:
 
 
 def start_run(root: Path | str, recipe: Recipe) -> Path:
-    """Make a run's folder and clear what an earlier attempt left in it; gives the folder back.
+    """Make a run's folder ready for its checkpoints and give it back; nothing in it is removed.
 
-    From here until `write_run` the run counts as incomplete.
+    Files that an earlier attempt at the same run left there are replaced one by one as the new ones
+    come. From here until `write_run` the run counts as incomplete. Raises LibraryError if the
+    folder holds a run of another recipe, or a record that cannot be read: what is there may be
+    somebody's, and a comparison is no reason to delete it.
     """
     folder = run_folder(root, recipe)
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / RECORD).unlink(missing_ok=True)
-    for path in folder.glob("epoch_*.safetensors"):
-        path.unlink()
+    refuse_another_run(folder, recipe)
     remove_partials(folder)
     return folder
+
+
+def refuse_another_run(folder: Path, recipe: Recipe) -> None:
+    """Raise LibraryError for a folder with another recipe's run, or an unreadable record."""
+    if (folder / RECORD).is_file():
+        found = read_record(folder).recipe
+        if differences := recipe_differences(found, recipe):
+            raise LibraryError(
+                f"{folder}: expected no run or this recipe's, found one of another recipe "
+                f"({differences[0]}); move the folder away, or build under another root"
+            )
 
 
 def save_run_checkpoint(folder: Path, checkpoint: Checkpoint) -> RunCheckpoint:
@@ -91,7 +107,7 @@ def write_run(folder: Path, recipe: Recipe, checkpoints: Sequence[RunCheckpoint]
 
 
 def is_complete(folder: Path, recipe: Recipe) -> bool:
-    """Whether a run is there whole, by this very recipe, with all its files."""
+    """Whether a run is there whole, by this recipe, with all its files as they were written."""
     if not (folder / RECORD).is_file():
         return False
     try:
@@ -99,15 +115,58 @@ def is_complete(folder: Path, recipe: Recipe) -> bool:
     except LibraryError as error:
         log.warning("not complete: %s", error)
         return False
-    return run.recipe == recipe
+    if recipe_differences(run.recipe, recipe):
+        return False
+    damaged = [c.file for c in run.checkpoints if sha256_of(folder / c.file) != c.sha256]
+    if damaged:
+        log.warning("not complete: %s: %s is not as it was written", folder, damaged[0])
+    return not damaged
+
+
+def recipe_differences(a: Recipe, b: Recipe) -> list[str]:
+    """The fields in which two recipes differ, as ``lr: 0.001, not 0.002``; empty if they are one.
+
+    Numbers with a fraction are the same within `SAME`, everything else to the letter.
+    """
+    first, second = (_fields(recipe_to_json(recipe)) for recipe in (a, b))
+    return [
+        f"{name}: {first[name]}, not {second[name]}"
+        for name in first
+        if not _same(first[name], second[name])
+    ]
+
+
+def _fields(plain: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested JSON values as one flat dictionary."""
+    flat: dict[str, Any] = {}
+    for name, value in plain.items():
+        nested = isinstance(value, Mapping)
+        flat |= _fields(value, f"{prefix}{name}.") if nested else {prefix + name: value}
+    return flat
+
+
+def _same(a: Any, b: Any) -> bool:
+    if isinstance(a, float) or isinstance(b, float):
+        return math.isclose(a, b, rel_tol=SAME)
+    return bool(a == b)
 
 
 def read_run(folder: Path) -> Run:
-    """Read a run's record.
+    """Read a run's record, and look that its files are there.
 
     Raises LibraryError, naming it, if it is missing or not readable, or a file that it lists is
     missing.
     """
+    run = read_record(folder)
+    if missing := [c.file for c in run.checkpoints if not (folder / c.file).is_file()]:
+        raise LibraryError(
+            f"{folder / RECORD}: expected the files that it lists, missing {missing[0]}"
+        )
+    return run
+
+
+def read_record(folder: Path) -> Run:
+    """Read a run's record alone; raises LibraryError if it is missing or not readable."""
     path = folder / RECORD
     try:
         record = json.loads(path.read_text())
@@ -118,8 +177,6 @@ def read_run(folder: Path) -> Run:
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise LibraryError(f"{path}: expected the record of a run, found {error!r}") from error
-    if missing := [c.file for c in checkpoints if not (folder / c.file).is_file()]:
-        raise LibraryError(f"{path}: expected the files that it lists, missing {missing[0]}")
     return Run(recipe, checkpoints)
 
 

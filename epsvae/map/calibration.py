@@ -28,6 +28,7 @@ from epsvae.map.model import EpsilonVAE
 from epsvae.map.offmap import Distance, OffMap, Scale, fit_offmap
 from epsvae.map.ranges import link_coverage
 from epsvae.map.ridge import TINY, fit_ridge
+from epsvae.threads import calm
 
 LEVEL = 0.9
 """How often an interval should hold the truth."""
@@ -68,6 +69,7 @@ class Calibration:
         return np.maximum(metrics - half, LOWEST), np.minimum(metrics + half, 1.0)
 
 
+@calm()
 def calibrate(model: EpsilonVAE, data: MapData, level: float = LEVEL) -> Calibration:
     """Calibrate a map on its training and validation runs; the test runs are not read."""
     z, errors, runs = calibration_errors(model, data)

@@ -17,6 +17,7 @@ from epsvae.map.data import MapData, all_weights, embeddings_of, metrics_of
 from epsvae.map.model import EpsilonVAE, MapConfig
 from epsvae.map.ridge import fit_ridge
 from epsvae.map.sweep import Readings
+from epsvae.threads import calm
 
 BATCH = 64
 SMALLEST_VARIANCE = 1e-6
@@ -27,6 +28,7 @@ FLAT = 1e-6
 TINY = 1e-12
 
 
+@calm()
 @torch.no_grad()
 def fit_map(data: MapData, config: MapConfig | None = None) -> EpsilonVAE:
     """The map of a library in closed form: some ten seconds for a thousand checkpoints."""

@@ -24,6 +24,7 @@ from epsvae.map.sweep import Readings, Sweep
 from epsvae.map.weights_out import WeightDecoder, WeightDecoderConfig
 from epsvae.ternary import METRIC_NAMES, PUBLISHED, Architecture
 from epsvae.ternary.network import State
+from epsvae.threads import calm, one_thread
 
 N_METRICS = len(METRIC_NAMES)
 CHECKPOINTS_AT_ONCE = 256
@@ -143,6 +144,7 @@ class EpsilonVAE(nn.Module):
             return self.encode_checkpoint(weights)
         return self.posterior(weights)[0]
 
+    @one_thread()
     def encode_checkpoint(self, checkpoint: Checkpoint) -> Float[Tensor, "latent"]:
         """Latent z of a checkpoint of any architecture with the anchors' dimension.
 
@@ -158,6 +160,7 @@ class EpsilonVAE(nn.Module):
         readings = self.read_state(state, architecture, torch.tensor([checkpoint.max_radius]))
         return self.latent(readings)[0]
 
+    @calm()
     def posterior(
         self, weights: Float[Tensor, "*batch weights"]
     ) -> tuple[Float[Tensor, "*batch latent"], Float[Tensor, "*batch latent"]]:

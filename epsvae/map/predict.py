@@ -21,6 +21,7 @@ from epsvae.map.model import EpsilonVAE
 from epsvae.map.offmap import Novelty
 from epsvae.map.seed import SeedVAE
 from epsvae.ternary import METRIC_NAMES, Metrics
+from epsvae.threads import one_thread
 
 T = TypeVar("T")
 
@@ -79,6 +80,7 @@ def predict_files(
     return FilePredictions(pd.DataFrame(rows, columns=columns), refused)
 
 
+@one_thread()
 def each_file(
     files: Sequence[Path], use: Callable[[Path, Checkpoint], T]
 ) -> tuple[list[T], list[str]]:

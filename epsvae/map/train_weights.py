@@ -27,6 +27,7 @@ from epsvae.map.sweep import standardise
 from epsvae.map.weights_out import WeightDecoder, WeightDecoderConfig
 from epsvae.ternary import METRIC_NAMES, N_OPERATIONS, decode, encode, operation_trits, project
 from epsvae.ternary.network import State
+from epsvae.threads import calm
 
 log = logging.getLogger(__name__)
 
@@ -89,6 +90,7 @@ class WeightFit:
     """Columns epoch, train, validation: the losses."""
 
 
+@calm()
 def fit_weight_decoder(
     model: EpsilonVAE,
     data: MapData,

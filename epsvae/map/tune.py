@@ -15,6 +15,7 @@ from epsvae.library.extracted import ExtractedSplit
 from epsvae.map.data import MapData, Rows, all_weights, embeddings_of, metrics_of
 from epsvae.map.model import EpsilonVAE
 from epsvae.ternary import poincare
+from epsvae.threads import calm
 
 log = logging.getLogger(__name__)
 
@@ -103,6 +104,7 @@ def map_loss(
     return embedding_loss + config.lambda_metric * metric_loss + config.beta * kl
 
 
+@calm()
 def fine_tune(
     closed_form: EpsilonVAE, data: MapData, config: TuneConfig, generator: torch.Generator
 ) -> Tuning:

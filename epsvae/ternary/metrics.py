@@ -15,6 +15,7 @@ from epsvae.ternary import poincare
 from epsvae.ternary.full_pass import full_pass
 from epsvae.ternary.network import Architecture, State
 from epsvae.ternary.operations import N_OPERATIONS, operation_valuations, target_distance
+from epsvae.threads import calm
 
 N_PAIRS = 100_000
 """Pairs behind the distance correlation: its sampling error is (1 - r^2) / sqrt(N) < 0.0032."""
@@ -121,6 +122,7 @@ def evaluate(state: State, architecture: Architecture, max_radius: float) -> Met
     return evaluate_with_points(state, architecture, max_radius)[0]
 
 
+@calm()
 def evaluate_with_points(
     state: State, architecture: Architecture, max_radius: float
 ) -> tuple[Metrics, Float[Tensor, "19683 dim"]]:

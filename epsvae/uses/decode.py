@@ -5,8 +5,7 @@ all operations, does it: its *realised* metrics and embeddings.
 """
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import torch
@@ -21,6 +20,7 @@ from epsvae.library.layout import MAX_RADIUS, all_layout
 from epsvae.map.model import EpsilonVAE
 from epsvae.ternary import METRIC_NAMES, Architecture, Metrics, evaluate_with_points
 from epsvae.ternary.network import State
+from epsvae.threads import one_thread
 
 AT_ONCE = 8
 """Networks that a worker decodes and runs at a time."""
@@ -111,7 +111,7 @@ def _run_parts(
     Each decodes what it runs, so that decoding is shared, too.
     """
     anchors = anchor_operations()
-    with _one_thread_each():
+    with one_thread():
         found = Parallel(n_jobs=n_jobs, prefer="threads")(
             delayed(_run)(architecture, decode, part, anchors) for part in batch.split(AT_ONCE)
         )
@@ -141,17 +141,6 @@ def _run_one(architecture: Architecture, state: State, anchors: Int[Tensor, "anc
     except ValueError as error:
         raise EpsvaeError(f"weights: {error}") from error
     return Realised(torch.from_numpy(found.vector()), points[anchors])
-
-
-@contextmanager
-def _one_thread_each() -> Iterator[None]:
-    """Let torch use one thread in each worker: two layers of threads would fight for the cores."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def refuse_infinite(z: Float[Tensor, "n latent"], name: str = "z") -> None:

@@ -24,6 +24,7 @@ from epsvae.map.calibration import Calibration
 from epsvae.map.model import EpsilonVAE
 from epsvae.map.predict import ENDS, judge
 from epsvae.ternary import METRIC_NAMES, Metrics
+from epsvae.threads import one_thread
 
 NOT_FINITE, UNREAD = "weights (not finite)", "behaviour (not finite)"
 UNKNOWN = (float("nan"),) * len(METRIC_NAMES)
@@ -70,6 +71,7 @@ class QualityMonitor:
         self.max_radius = max_radius
         self.history: list[Report] = []
 
+    @one_thread()
     def __call__(self, network: nn.Module | Mapping[str, Tensor], step: int) -> Report | None:
         """Read a module, or its state dict, on any device and within usual wrappers.
 

@@ -7,6 +7,7 @@ import nbformat
 import pytest
 
 from epsvae.book.chapters import ordered, read_chapters
+from epsvae.book.failures import read_failures
 from epsvae.book.runner import run_book, run_variant
 from epsvae.book.stamps import source_stamp
 from epsvae.errors import ChapterError
@@ -104,7 +105,44 @@ def test_a_chapter_of_which_only_timings_changed_stays_as_it_is(
     assert path.read_bytes() != published
 
 
-def test_failure_leaves_the_source_whole_and_holds_up_only_what_needs_it(
+def test_last_digits_of_another_processor_leave_a_chapter_as_it_is(
+    make_toc: MakeToc, write_chapter: Write
+) -> None:
+    root = make_toc(["rounding"])
+    path = write_chapter(root, "rounding", ["print('error 0.123, 4 runs')"])
+    assert run_book(root).ran == ["rounding"]
+    here = path.read_text().replace("error 0.123, 4 runs\\n", "error 0.124, 4 runs\\n")
+    path.write_text(here)  # as another processor stored it
+    run_book(root)
+    assert path.read_text() == here
+    path.write_text(here.replace("0.124, 4 runs\\n", "0.124, 5 runs\\n"))
+    run_book(root)
+    assert outputs(path) == ["error 0.123, 4 runs\n"]  # a count has no last digit
+
+
+def test_a_chaotic_picture_stays_while_its_code_does(
+    make_toc: MakeToc, write_chapter: Write
+) -> None:
+    root = make_toc(["chaos"])
+    draw = (
+        "import base64, io, os\nfrom IPython.display import Image, display\n"
+        "from PIL import Image as Picture\n"
+        "file = io.BytesIO()\nPicture.frombytes('L', (8, 8), os.urandom(64)).save(file, 'png')\n"
+        "display(Image(file.getvalue()))"
+    )
+    path = write_chapter(root, "chaos", [f"# compared within 0.2: random\n{draw}"])
+    run_book(root)
+    first = path.read_bytes()
+    (root / "artifacts" / "book" / "stamps.json").unlink()
+    run_book(root)
+    assert path.read_bytes() == first
+    edited = first.replace(b"within 0.2: random", b"within 0.3: random")
+    path.write_bytes(edited)
+    run_book(root)
+    assert path.read_bytes() != edited
+
+
+def test_failure_leaves_the_source_whole_and_holds_up_no_other(
     make_toc: MakeToc,
     write_chapter: Write,
 ) -> None:
@@ -116,13 +154,25 @@ def test_failure_leaves_the_source_whole_and_holds_up_only_what_needs_it(
 
     report = run_book(root)
 
-    assert report.ran == ["other"]
+    assert report.ran == ["after", "other"]
     assert not report.ok
-    expected = "broken: cell 3 (In [2]) raised RuntimeError: no data"
+    expected = "broken: cell 3 (In [2]) of book/broken.ipynb raised RuntimeError: no data"
     assert report.failed["broken"].startswith(expected)
-    assert report.failed["after"] == "after: not run, needs broken"
+    assert list(read_failures(root)) == ["broken"]
     assert broken.read_bytes() == before
     assert [path.name for path in broken.parent.iterdir() if path.name.startswith(".")] == []
+    write_chapter(root, "broken", ["x = 1"])
+    assert run_book(root, ["broken"]).ok
+    assert read_failures(root) == {}
+
+
+def test_an_assertion_speaks_for_itself(make_toc: MakeToc, write_chapter: Write) -> None:
+    root = make_toc(["broken"])
+    write_chapter(root, "broken", ["x = 2\nassert x == 1, f'x: expected 1, found {x}'"])
+    words = run_book(root).failed["broken"]
+    where = "broken: cell 2 (In [1]) of book/broken.ipynb"
+    assert words.startswith(f"{where} raised AssertionError: x: expected 1, found 2")
+    assert "line 2" in words
 
 
 def test_dead_kernel_is_a_failure_of_its_chapter(make_toc: MakeToc, write_chapter: Write) -> None:

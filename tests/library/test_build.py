@@ -1,5 +1,6 @@
 """Building libraries: once, whole, and after a kill as if nothing had happened."""
 
+import math
 import shutil
 import signal
 import subprocess
@@ -127,7 +128,7 @@ def test_a_larger_build_trains_only_what_is_new(recipes, built, unbroken, traine
     assert sorted(trained) == ["tiny-2", "tiny-3"]
 
 
-@pytest.mark.parametrize("damage", ["record", "file", "half a record", "other recipe"])
+@pytest.mark.parametrize("damage", ["record", "file", "empty file"])
 def test_only_the_damaged_run_is_trained_again(recipes, built, unbroken, trained, damage):
     folder = run_folder(built, recipes[1])
     record = folder / RECORD
@@ -135,12 +136,35 @@ def test_only_the_damaged_run_is_trained_again(recipes, built, unbroken, trained
         record.unlink()
     elif damage == "file":
         next(folder.glob("*.safetensors")).unlink()
-    elif damage == "half a record":
-        record.write_text(record.read_text()[:100])
     else:
-        record.write_text(record.read_text().replace('"seed": ', '"seed": 1'))
+        next(folder.glob("*.safetensors")).write_bytes(b"")
     assert_same_library(build_libraries(built, recipes, n_jobs=1), unbroken)
     assert trained == ["tiny-1"]
+
+
+@pytest.mark.parametrize("record", ["half", "other recipe"])
+def test_what_may_be_somebody_elses_run_stops_the_build_before_it_trains(
+    recipes, built, trained, record
+):
+    path = run_folder(built, recipes[1]) / RECORD
+    whole = path.read_text()
+    path.write_text(whole[:100] if record == "half" else whole.replace('"seed": ', '"seed": 1'))
+    (run_folder(built, recipes[0]) / RECORD).unlink()
+    before = {file: file.read_bytes() for file in path.parent.iterdir()}
+    with pytest.raises(LibraryError, match="expected"):
+        build_libraries(built, recipes, n_jobs=1)
+    assert trained == []
+    assert {file: file.read_bytes() for file in path.parent.iterdir()} == before
+
+
+def test_a_library_from_another_processor_is_complete(recipes, built, unbroken, trained):
+    """The drawn rates differ in their last bits there; nothing is trained again, nothing lost."""
+    moved = [
+        replace(recipe, lr=math.nextafter(recipe.lr, toward))
+        for recipe, toward in zip(recipes, (0, 1, 0, 1), strict=True)
+    ]
+    assert_same_library(build_libraries(built, moved, n_jobs=1), unbroken)
+    assert trained == []
 
 
 KILLED = """

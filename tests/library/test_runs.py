@@ -1,6 +1,7 @@
 """Run folders: complete only when the record is there, whatever happens before."""
 
 import json
+import math
 import os
 import signal
 import subprocess
@@ -21,6 +22,7 @@ from epsvae.library.runs import (
     architecture_to_json,
     is_complete,
     read_run,
+    recipe_differences,
     recipe_from_json,
     recipe_to_json,
     run_folder,
@@ -89,12 +91,49 @@ def test_other_recipe_missing_file_and_broken_record(tmp_path, make_recipe, writ
         read_run(folder)
 
 
-def test_starting_again_clears_the_run(tmp_path, make_recipe, write_small_run):
+def test_starting_again_removes_nothing_but_half_files(tmp_path, make_recipe, write_small_run):
     recipe = make_recipe()
     folder = write_small_run(tmp_path, recipe)
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
     (folder / ".epoch_0009.00.safetensors.0.partial").write_text("half")
     assert start_run(tmp_path, recipe) == folder
-    assert list(folder.iterdir()) == []
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_the_last_bit_of_a_rate_does_not_make_another_recipe(
+    tmp_path, make_recipe, write_small_run
+):
+    """`exp` rounds differently on another processor; a run that moves there stays complete."""
+    recipe = make_recipe(lr=math.exp(-7.3))
+    folder = write_small_run(tmp_path, recipe)
+    elsewhere = replace(recipe, lr=math.nextafter(recipe.lr, 1))
+    assert elsewhere != recipe
+    assert recipe_differences(recipe, elsewhere) == []
+    assert is_complete(folder, elsewhere)
+    other = replace(recipe, lr=recipe.lr * (1 + 1e-6))
+    assert recipe_differences(recipe, other) == [f"lr: {recipe.lr}, not {other.lr}"]
+    base = replace(recipe, base=replace(recipe.base, seed=9))
+    assert recipe_differences(recipe, base) == ["base.seed: 0, not 9"]
+
+
+def test_another_runs_files_are_never_touched(tmp_path, make_recipe, write_small_run):
+    recipe = make_recipe()
+    folder = write_small_run(tmp_path, recipe)
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    with pytest.raises(LibraryError, match=r"another recipe \(lr: .*; move the folder away"):
+        start_run(tmp_path, replace(recipe, lr=0.5))
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    (folder / RECORD).write_text("{")
+    with pytest.raises(LibraryError, match="run.json: expected the record of a run"):
+        start_run(tmp_path, recipe)
+    assert len(list(folder.iterdir())) == len(before)
+
+
+def test_a_damaged_checkpoint_makes_a_run_incomplete(tmp_path, make_recipe, write_small_run):
+    recipe = make_recipe()
+    folder = write_small_run(tmp_path, recipe)
+    (folder / "epoch_0001.25.safetensors").write_bytes(b"")
+    assert not is_complete(folder, recipe)
 
 
 def test_runs_are_written_only_with_checkpoints(tmp_path, make_recipe, checkpoint):
