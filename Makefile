@@ -9,13 +9,13 @@ SHELL := bash
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 RENDERED := _build/.rendered
-PAGES := $(shell find book epsvae/book epsvae/plots -type f -not -path '*/vendor/*' \
+PAGES := $(shell find book tools/book tools/plots -type f -not -path '*/vendor/*' \
 	-not -path '*/__pycache__/*' -not -path '*/.*' 2>/dev/null) $(wildcard artifacts/book/failed.json)
 JOBS ?= 2
 COMPARE = $(BIN)/python -m pytest --nbval --nbval-sanitize-with tests/nbval-sanitize.cfg \
 	-n $(JOBS) --dist loadscope book
-PLAIN = $(BIN)/python -m epsvae.book.plain
-NUMBERS := tests/ternary tests/library tests/map tests/uses tests/study tests/test_cli.py \
+PLAIN = $(BIN)/python -m tools.book.plain
+NUMBERS := tests/ternary tests/library tests/map tests/uses tests/research tests/test_cli.py \
 	tests/test_readme.py tests/test_seed_document.py
 
 # Threads that wait must not burn the cores of those that work. Kernels and tests get one thread

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from epsvae.book.compare import settled, tolerance_of
-from epsvae.book.kernels import KERNEL_ENVIRONMENT
+from tools.book.compare import settled, tolerance_of
+from tools.book.kernels import KERNEL_ENVIRONMENT
 
 os.environ.update(KERNEL_ENVIRONMENT)
 

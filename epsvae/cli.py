@@ -1,12 +1,17 @@
-"""``epsvae``: build or import a library, extract it, train a map, predict, run the book."""
+"""``epsvae``: import a library, extract it, train a map, predict, find what is similar.
+
+A checkout adds the commands of its workrooms (entry points ``epsvae.commands``): building
+libraries, reproducing the release, studies, benchmarks, and the book.
+"""
 
 import logging
+from importlib.metadata import entry_points
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from epsvae.book.cli import book_app
 from epsvae.errors import EpsvaeError
 
 app = typer.Typer(
@@ -16,7 +21,6 @@ app = typer.Typer(
 )
 library_app = typer.Typer(no_args_is_help=True, help="Libraries of checkpoints on disk.")
 app.add_typer(library_app, name="library")
-app.add_typer(book_app, name="book")
 
 ARTIFACTS = Path("artifacts")
 Root = Annotated[Path, typer.Option(help="Folder of the libraries.")]
@@ -28,27 +32,6 @@ def configure() -> None:
     """A map of checkpoint behaviour."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     logging.getLogger("epsvae").setLevel(logging.INFO)
-
-
-@library_app.command("build")
-def library_build(
-    names: Annotated[list[str] | None, typer.Argument(help="Libraries; default: all.")] = None,
-    root: Root = ARTIFACTS / "library",
-    scale: Annotated[str, typer.Option(help="full, or small (four runs a split).")] = "full",
-    jobs: Jobs = 2,
-) -> None:
-    """Train the runs of the catalogue that are missing; goes on where a killed build stopped."""
-    from epsvae.library.build import build_libraries
-    from epsvae.library.catalogue import catalogue
-
-    libraries = catalogue(scale)
-    if unknown := set(names or []) - set(libraries):
-        raise EpsvaeError(f"libraries: expected {', '.join(libraries)}, found {sorted(unknown)}")
-    recipes = [recipe for name in names or libraries for recipe in libraries[name]]
-    index = build_libraries(root, recipes, jobs)
-    typer.echo(
-        index.groupby(["library", "split"]).agg(runs=("run", "nunique"), files=("file", "size"))
-    )
 
 
 @library_app.command("import")
@@ -182,56 +165,6 @@ def similar(
         raise typer.Exit(1)
 
 
-@app.command()
-def reproduce(
-    artifacts: Annotated[Path, typer.Option(help="Where everything is built.")] = ARTIFACTS,
-    reference: Annotated[Path, typer.Option(help="Release to compare with.")] = Path(
-        "data/reference"
-    ),
-    scale: Annotated[str, typer.Option(help="full, or small to try the chain.")] = "full",
-    jobs: Jobs = 2,
-) -> None:
-    """From nothing to the full-scale results; resumes, then compares with the reference release."""
-    from epsvae.reproduce import reproduce_all
-
-    typer.echo(reproduce_all(artifacts, reference, scale, jobs))
-
-
-@app.command()
-def study(
-    studies: Annotated[
-        list[str] | None,
-        typer.Argument(help="seed, rows, trust, fresh, price, uses, ablations, scaling."),
-    ] = None,
-    artifacts: Annotated[Path, typer.Option(help="Where `reproduce` built.")] = ARTIFACTS,
-    seeds: Annotated[int, typer.Option(help="Trainings of each trained row.", min=1)] = 3,
-) -> None:
-    """The seed's models, every row with several training seeds, ablations, the scaling law.
-
-    Takes hours; resumes cell by cell. Tables go to the release under the artifacts. Example:
-
-      epsvae study scaling
-    """
-    from epsvae.study.run import STUDIES, run_study
-
-    run_study(artifacts, studies or STUDIES, seeds)
-
-
-@app.command()
-def bench(
-    jobs: Jobs = 2,
-    map_file: Annotated[Path, typer.Option("--map", help="A map that decodes weights.")] = Path(
-        "data/reference/aligned/map.pt"
-    ),
-) -> None:
-    """Time the full evaluation, the factory beside the plain loop, and networks out of z, now."""
-    from epsvae.bench import benchmark
-    from epsvae.map.files import load_epsilon_vae
-
-    table = benchmark(jobs, load_epsilon_vae(map_file))
-    typer.echo(table.to_string(index=False, float_format="{:.2f}".format))
-
-
 def main() -> None:
     """Run the command line; an error of ours, or of the disk, is one line, not a traceback."""
     try:
@@ -239,3 +172,13 @@ def main() -> None:
     except (EpsvaeError, OSError) as error:
         typer.echo(f"error: {error}", err=True)
         raise SystemExit(1) from error
+
+
+def _add_workrooms() -> None:
+    """Add the commands of what is installed beside the package; in a checkout, its workrooms."""
+    for entry in entry_points(group="epsvae.commands"):
+        if find_spec(entry.module.partition(".")[0]) is not None:
+            entry.load()(app)
+
+
+_add_workrooms()

@@ -1,7 +1,7 @@
 """Surroundings of all tests: no screen, one torch thread, types and shapes checked, fixed examples.
 
-The import hook holds every annotation of `epsvae` against the actual values, so it must come
-before the first import of the package.
+The import hook holds every annotation of the package and its workrooms against the actual values,
+so it must come before the first import of either.
 """
 
 import os
@@ -12,7 +12,7 @@ from jaxtyping import install_import_hook
 
 os.environ["MPLBACKEND"] = "agg"
 torch.set_num_threads(1)
-install_import_hook("epsvae", "beartype.beartype")
+install_import_hook(["epsvae", "research", "tools"], "beartype.beartype")
 
 settings.register_profile("epsvae", max_examples=50, deadline=None, derandomize=True, database=None)
 settings.load_profile("epsvae")

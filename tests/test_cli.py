@@ -17,11 +17,11 @@ import typer
 from typer.testing import CliRunner
 
 from epsvae.cli import app, main
-from epsvae.library import catalogue
 from epsvae.library.extracted import load_split
 from epsvae.library.index import read_index
-from epsvae.library.recipes import BaseRecipe, Recipe
 from epsvae.ternary import METRIC_NAMES, Architecture
+from research.ternary import catalogue
+from research.ternary.recipes import BaseRecipe, Recipe
 
 ROOT = Path(__file__).resolve().parents[1]
 MAP = ROOT / "data" / "reference" / "aligned" / "map.pt"
@@ -265,7 +265,7 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
         Recipe(f"tiny-{i}", "tiny", split, i, base, seed=i, epochs=1, n_checkpoints=1)
         for i, split in enumerate(("train", "validation", "test"))
     ]
-    # `epsvae.library.catalogue` is a module with a function of its own name.
+    # `research.ternary.catalogue` is a module with a function of its own name.
     monkeypatch.setattr(catalogue, "catalogue", lambda _: {"tiny": recipes})
 
 

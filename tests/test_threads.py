@@ -35,7 +35,7 @@ def test_where_threads_spin_calm_work_keeps_to_one():
 
 
 def test_a_chapter_opened_by_hand_has_one_thread():
-    code = "import torch; import epsvae.book.display; print(torch.get_num_threads())"
+    code = "import torch; import tools.book.display; print(torch.get_num_threads())"
     assert told(code) == "1"
 
 

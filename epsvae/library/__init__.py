@@ -1,20 +1,14 @@
 """Checkpoints on disk: recipes and the factory that trains them, files, index, extraction."""
 
-from epsvae.library import catalogue as catalogue
 from epsvae.library.anchors import N_ANCHORS as N_ANCHORS
 from epsvae.library.anchors import anchor_counts as anchor_counts
 from epsvae.library.anchors import anchor_operations as anchor_operations
+from epsvae.library.architecture import architecture_from_json as architecture_from_json
+from epsvae.library.architecture import architecture_to_json as architecture_to_json
 from epsvae.library.architecture import infer_architecture as infer_architecture
-from epsvae.library.build import build_libraries as build_libraries
 from epsvae.library.extract import extract_library as extract_library
 from epsvae.library.extracted import ExtractedSplit as ExtractedSplit
 from epsvae.library.extracted import load_split as load_split
-from epsvae.library.factory import RunLoss as RunLoss
-from epsvae.library.factory import Snapshot as Snapshot
-from epsvae.library.factory import encode_all as encode_all
-from epsvae.library.factory import initial_state as initial_state
-from epsvae.library.factory import train_base as train_base
-from epsvae.library.factory import train_runs as train_runs
 from epsvae.library.files import DEFAULT_MAX_RADIUS as DEFAULT_MAX_RADIUS
 from epsvae.library.files import SUFFIXES as SUFFIXES
 from epsvae.library.files import Checkpoint as Checkpoint
@@ -25,7 +19,6 @@ from epsvae.library.index import COLUMNS as COLUMNS
 from epsvae.library.index import INDEX as INDEX
 from epsvae.library.index import ImportedFolder as ImportedFolder
 from epsvae.library.index import RefusedFile as RefusedFile
-from epsvae.library.index import build_index as build_index
 from epsvae.library.index import import_folder as import_folder
 from epsvae.library.index import read_index as read_index
 from epsvae.library.index import write_index as write_index
@@ -34,26 +27,6 @@ from epsvae.library.layout import Layout as Layout
 from epsvae.library.layout import all_layout as all_layout
 from epsvae.library.layout import extract_key_weights as extract_key_weights
 from epsvae.library.layout import key_layout as key_layout
-from epsvae.library.recipes import BATCH_SIZE as BATCH_SIZE
-from epsvae.library.recipes import REGIMES as REGIMES
-from epsvae.library.recipes import STEPS_PER_EPOCH as STEPS_PER_EPOCH
-from epsvae.library.recipes import BaseRecipe as BaseRecipe
-from epsvae.library.recipes import Recipe as Recipe
-from epsvae.library.recipes import Regime as Regime
-from epsvae.library.recipes import Split as Split
-from epsvae.library.recipes import draw_recipe as draw_recipe
-from epsvae.library.runs import Run as Run
-from epsvae.library.runs import RunCheckpoint as RunCheckpoint
-from epsvae.library.runs import architecture_from_json as architecture_from_json
-from epsvae.library.runs import architecture_to_json as architecture_to_json
-from epsvae.library.runs import is_complete as is_complete
-from epsvae.library.runs import read_run as read_run
-from epsvae.library.runs import run_folder as run_folder
-from epsvae.library.runs import save_run_checkpoint as save_run_checkpoint
-from epsvae.library.runs import start_run as start_run
-from epsvae.library.runs import write_run as write_run
 from epsvae.library.splits import SPLITS as SPLITS
 from epsvae.library.splits import assert_disjoint as assert_disjoint
 from epsvae.library.splits import temporal_split as temporal_split
-from epsvae.library.stack import RunOptimiser as RunOptimiser
-from epsvae.library.stack import Stack as Stack

@@ -1,9 +1,12 @@
 """Reading a network's architecture from the names and shapes of its parameters."""
 
+import json
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import asdict
 from itertools import count
 from math import prod
+from typing import Any
 
 from torch import Tensor
 
@@ -80,3 +83,18 @@ def few(names: Iterable[str], limit: int = 4) -> str:
     names = list(names)
     more = f", and {len(names) - limit} more" if len(names) > limit else ""
     return ", ".join(str(name)[:500] for name in names[:limit]) + more
+
+
+def architecture_to_json(architecture: Architecture) -> str:
+    """An architecture in one line of JSON, the same line for the same architecture."""
+    return json.dumps(asdict(architecture))
+
+
+def architecture_from_json(plain: str | Mapping[str, Any]) -> Architecture:
+    """The architecture behind `architecture_to_json`, also from its parsed form.
+
+    Raises TypeError if a field is unknown.
+    """
+    fields = json.loads(plain) if isinstance(plain, str) else plain
+    values: dict[str, Any] = {n: tuple(v) if isinstance(v, list) else v for n, v in fields.items()}
+    return Architecture(**values)

@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from epsvae.errors import LibraryError
 from epsvae.library.anchors import ANCHOR_SEED, anchor_operations
-from epsvae.library.architecture import few
+from epsvae.library.architecture import architecture_from_json, architecture_to_json, few
 from epsvae.library.atomic import remove_partials, replacing
 from epsvae.library.extracted import (
     ANCHORS,
@@ -32,7 +32,6 @@ from epsvae.library.extracted import (
 )
 from epsvae.library.files import load_checkpoint, sha256_of
 from epsvae.library.layout import all_layout, extract_key_weights, key_layout
-from epsvae.library.runs import architecture_from_json, architecture_to_json
 from epsvae.library.splits import SPLITS
 from epsvae.ternary import METRIC_NAMES, Architecture, embed, operation_trits
 

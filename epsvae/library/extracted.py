@@ -12,9 +12,9 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from epsvae.errors import LibraryError
+from epsvae.library.architecture import architecture_from_json
 from epsvae.library.atomic import replacing
 from epsvae.library.layout import Layout, all_layout
-from epsvae.library.runs import architecture_from_json
 from epsvae.ternary import Architecture, operation_index
 
 CONFIG, ANCHORS = "config.json", "anchor_operations.npy"

@@ -8,10 +8,9 @@ from typing import Any
 import torch
 
 from epsvae.errors import CheckpointError
-from epsvae.library.architecture import few
+from epsvae.library.architecture import architecture_from_json, few
 from epsvae.library.atomic import replacing
 from epsvae.library.published import read_torch
-from epsvae.library.runs import architecture_from_json
 from epsvae.map.model import EpsilonVAE, MapConfig
 from epsvae.map.seed import SeedConfig, SeedVAE
 from epsvae.map.weights_out import WeightDecoderConfig

@@ -11,9 +11,9 @@ from torch import Tensor
 
 from epsvae.errors import EpsvaeError
 from epsvae.library.layout import all_layout
-from epsvae.map.rows.symmetry import HiddenLayer, hidden_layers
 from epsvae.ternary import Architecture
 from epsvae.ternary.network import State
+from epsvae.ternary.symmetry import HiddenLayer, hidden_layers
 
 ROUNDS = 20
 """Sweeps over all layers, at most; a few are enough."""

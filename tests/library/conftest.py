@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from epsvae.library.files import Checkpoint
-from epsvae.library.index import build_index
-from epsvae.library.recipes import BaseRecipe, Recipe
-from epsvae.library.runs import save_run_checkpoint, start_run, write_run
 from epsvae.ternary import Architecture, Metrics, init_state
+from research.ternary.index import build_index
+from research.ternary.recipes import BaseRecipe, Recipe
+from research.ternary.runs import save_run_checkpoint, start_run, write_run
 
 SMALL = Architecture(encoder_widths=(12, 8), latent_dim=4, decoder_widths=(6,), projection_hidden=8)
 

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from epsvae.errors import CheckpointError
 from epsvae.library.architecture import few, infer_architecture
-from epsvae.library.catalogue import ARCHITECTURES
 from epsvae.library.layout import extract_key_weights, key_layout
 from epsvae.ternary import PUBLISHED, Architecture, TernaryVAE, init_state
+from research.ternary.catalogue import ARCHITECTURES
 
 DEEP = Architecture(projection_layers=2, projection_dropout=True)
 VARIANTS = ARCHITECTURES | {

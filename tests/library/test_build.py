@@ -12,14 +12,14 @@ import pandas as pd
 import pytest
 
 from epsvae.errors import CheckpointError, LibraryError
-from epsvae.library import build
-from epsvae.library.build import base_path, build_libraries
 from epsvae.library.files import load_checkpoint
 from epsvae.library.index import read_index
-from epsvae.library.recipes import BaseRecipe, draw_recipe
-from epsvae.library.runs import RECORD, run_folder
 from epsvae.library.splits import assert_disjoint
 from epsvae.ternary import METRIC_NAMES, evaluate
+from research.ternary import build
+from research.ternary.build import base_path, build_libraries
+from research.ternary.recipes import BaseRecipe, draw_recipe
+from research.ternary.runs import RECORD, run_folder
 
 SPLITS = ("train", "train", "validation", "test")
 
@@ -171,8 +171,8 @@ KILLED = """
 import os, sys
 import numpy as np
 import torch
-from epsvae.library import build
-from epsvae.library.recipes import BaseRecipe, draw_recipe
+from research.ternary import build
+from research.ternary.recipes import BaseRecipe, draw_recipe
 from epsvae.ternary import Architecture
 
 torch.set_num_threads(1)

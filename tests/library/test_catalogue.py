@@ -6,10 +6,10 @@ import pandas as pd
 import pytest
 
 from epsvae.errors import LibraryError
-from epsvae.library.catalogue import ARCHITECTURES, MIX, catalogue, fresh
 from epsvae.library.layout import key_layout
 from epsvae.library.splits import assert_disjoint
 from epsvae.ternary import PUBLISHED
+from research.ternary.catalogue import ARCHITECTURES, MIX, catalogue, fresh
 
 LIBRARIES = catalogue()
 ALL = [recipe for recipes in LIBRARIES.values() for recipe in recipes]

@@ -12,10 +12,11 @@ from epsvae.library import extract
 from epsvae.library.extract import extract_library
 from epsvae.library.extracted import load_split
 from epsvae.library.files import load_checkpoint
-from epsvae.library.index import build_index, read_index
+from epsvae.library.index import read_index
 from epsvae.library.layout import all_layout, extract_key_weights, key_layout
-from epsvae.library.recipes import BaseRecipe
 from epsvae.ternary import METRIC_NAMES, Architecture, embed, operation_trits
+from research.ternary.index import build_index
+from research.ternary.recipes import BaseRecipe
 
 FILES = ("weights.npy", "rest.npy", "embeddings.npy", "metrics.npy", "index.parquet")
 

@@ -7,16 +7,6 @@ import pytest
 import torch
 
 from epsvae.errors import LibraryError
-from epsvae.library.factory import (
-    BASE_CHECK_EVERY,
-    RunLoss,
-    encode_all,
-    initial_state,
-    train_base,
-    train_runs,
-)
-from epsvae.library.recipes import BATCH_SIZE, BaseRecipe, draw_recipe
-from epsvae.library.stack import WARM_UP, Stack
 from epsvae.ternary import (
     N_OPERATIONS,
     Metrics,
@@ -31,6 +21,16 @@ from epsvae.ternary import (
     radial_loss,
     reconstruction_loss,
 )
+from research.ternary.factory import (
+    BASE_CHECK_EVERY,
+    RunLoss,
+    encode_all,
+    initial_state,
+    train_base,
+    train_runs,
+)
+from research.ternary.recipes import BATCH_SIZE, BaseRecipe, draw_recipe
+from research.ternary.stack import WARM_UP, Stack
 
 
 @pytest.fixture(scope="module")
@@ -174,7 +174,7 @@ def test_homeostatic_runs_go_on_when_coverage_is_back(draw, base, monkeypatch):
     observed = iter([0.2, 0.9, 0.9, 0.9])
     real = evaluate
     monkeypatch.setattr(
-        "epsvae.library.factory.evaluate",
+        "research.ternary.factory.evaluate",
         lambda *args: replace(real(*args), coverage=next(observed)),
     )
     recipe = draw("homeostatic", coverage_floor=0.5, n_checkpoints=4)
@@ -229,7 +229,7 @@ def test_the_losses_are_those_of_each_run(draw, base):
 
 def test_released_encoders_warm_up(draw, base, monkeypatch):
     """Adam's steps are as long as the rate, which is a hundredth of the recipe's at first."""
-    monkeypatch.setattr("epsvae.library.factory.evaluate", lambda *_: Metrics(1.0, 0.0, 0.0))
+    monkeypatch.setattr("research.ternary.factory.evaluate", lambda *_: Metrics(1.0, 0.0, 0.0))
     recipe = draw("unfrozen", encoder_a_lr_scale=1.0, n_checkpoints=20)
     first = train([recipe], base)[recipe.name][0].state
     steps = (first["encoder_A.fc_mu.weight"] - base["encoder_A.fc_mu.weight"]).abs()

@@ -8,18 +8,13 @@ import pytest
 import torch
 
 from epsvae.errors import LibraryError
+from epsvae.library.architecture import architecture_from_json
 from epsvae.library.files import save_checkpoint, sha256_of
-from epsvae.library.index import (
-    COLUMNS,
-    INDEX,
-    RECIPE_COLUMNS,
-    build_index,
-    import_folder,
-    read_index,
-)
+from epsvae.library.index import COLUMNS, INDEX, import_folder, read_index
 from epsvae.library.layout import key_layout
-from epsvae.library.runs import RECORD, architecture_from_json
 from epsvae.ternary import METRIC_NAMES
+from research.ternary.index import RECIPE_COLUMNS, build_index
+from research.ternary.runs import RECORD
 
 
 def test_one_row_a_checkpoint(library, small):

@@ -7,14 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from epsvae.library.recipes import (
+from epsvae.ternary import Architecture
+from research.ternary.recipes import (
     REGIMES,
     STEPS_PER_EPOCH,
     BaseRecipe,
     Recipe,
     draw_recipe,
 )
-from epsvae.ternary import Architecture
 
 NAMED = {"name": "run-0", "library": "small", "split": "train", "started": 0}
 regimes = st.sampled_from([*REGIMES, "oracle"])

@@ -13,13 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from epsvae.errors import LibraryError
+from epsvae.library.architecture import architecture_from_json, architecture_to_json
 from epsvae.library.files import load_checkpoint
-from epsvae.library.recipes import BaseRecipe, Recipe
-from epsvae.library.runs import (
+from epsvae.ternary import Architecture, Metrics
+from research.ternary.recipes import BaseRecipe, Recipe
+from research.ternary.runs import (
     RECORD,
     RunCheckpoint,
-    architecture_from_json,
-    architecture_to_json,
     is_complete,
     read_run,
     recipe_differences,
@@ -30,7 +30,6 @@ from epsvae.library.runs import (
     start_run,
     write_run,
 )
-from epsvae.ternary import Architecture, Metrics
 
 finite = st.floats(allow_nan=False, allow_infinity=False)
 
@@ -155,8 +154,8 @@ from dataclasses import replace
 import torch
 from epsvae.library import atomic
 from epsvae.library.files import Checkpoint
-from epsvae.library.recipes import BaseRecipe, Recipe
-from epsvae.library.runs import save_run_checkpoint, start_run
+from research.ternary.recipes import BaseRecipe, Recipe
+from research.ternary.runs import save_run_checkpoint, start_run
 from epsvae.ternary import Architecture, Metrics, init_state
 
 root, architecture = sys.argv[1], Architecture((12, 8), 4, (6,), 8)

@@ -15,14 +15,14 @@ from epsvae.library import (
     ExtractedSplit,
     all_layout,
     anchor_operations,
-    build_libraries,
     extract_library,
     key_layout,
 )
-from epsvae.library.recipes import BaseRecipe, draw_recipe
 from epsvae.map.data import MapData, load_map_data
 from epsvae.map.release import open_release
 from epsvae.ternary import METRIC_NAMES, Architecture, embed, operation_trits
+from research.ternary import build_libraries
+from research.ternary.recipes import BaseRecipe, draw_recipe
 
 REFERENCE = Path(__file__).resolve().parents[2] / "data" / "reference"
 SMALL = Architecture(encoder_widths=(12, 8), latent_dim=4, decoder_widths=(6,), projection_hidden=8)

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from epsvae.library.files import load_checkpoint
-from epsvae.map.audit import COLUMNS, SYMMETRIES, audit_table
 from epsvae.map.seed import SeedConfig, SeedVAE
+from research.trust.audit import COLUMNS, SYMMETRIES, audit_table
 
 
 @pytest.fixture(scope="module")

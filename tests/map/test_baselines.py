@@ -7,9 +7,9 @@ import pandas as pd
 import torch
 from sklearn.linear_model import Ridge
 
-from epsvae.map import baselines
-from epsvae.map.baselines import nearest_neighbour, ridge_on_weights, training_mean
 from epsvae.map.data import MapData, run_mean, runs_of
+from research.rows import baselines
+from research.rows.baselines import nearest_neighbour, ridge_on_weights, training_mean
 
 
 def test_the_mean_knows_no_input(data):

@@ -29,9 +29,9 @@ from epsvae.map.fit import fit_map
 from epsvae.map.model import MapConfig
 from epsvae.map.predict import TRUST, predict_files, readable
 from epsvae.map.ridge import TINY
-from epsvae.map.trust.summary import coverage_table
-from epsvae.map.trust.tables import RULES, interval_table
 from epsvae.ternary import METRIC_NAMES
+from research.trust.summary import coverage_table
+from research.trust.tables import RULES, interval_table
 
 
 @pytest.fixture(scope="module")

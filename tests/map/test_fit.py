@@ -6,19 +6,19 @@ import numpy as np
 import pytest
 import torch
 
-from epsvae.map.baselines import training_mean
 from epsvae.map.data import MapData, all_weights, embeddings_of, run_mean, runs_of
 from epsvae.map.evaluation import summarise
 from epsvae.map.files import load_epsilon_vae, save_map
 from epsvae.map.fit import fit_map
 from epsvae.map.model import MapConfig
 from epsvae.map.prediction import predict_split
-from epsvae.map.rows import ROWS, features
 from epsvae.map.scores import score
 from epsvae.map.train import train_default
 from epsvae.map.tune import TuneConfig, fine_tune, kl_to_prior
-from epsvae.reproduce import BASELINES
-from epsvae.study import readings
+from research.reproduce import BASELINES
+from research.rows import ROWS, features
+from research.rows.baselines import training_mean
+from research.studies import readings
 
 
 @pytest.fixture(scope="module")

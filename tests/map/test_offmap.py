@@ -12,14 +12,14 @@ from epsvae.map.fingerprint import READINGS, checkpoint_fingerprint, vectors_fin
 from epsvae.map.fit import fit_map
 from epsvae.map.model import MapConfig
 from epsvae.map.offmap import NARROWEST, Scale, fit_distance, fit_offmap
-from epsvae.map.trust.damage import (
+from epsvae.ternary import PUBLISHED, Architecture, evaluate, init_state
+from research.trust.damage import (
     DAMAGES,
     Damage,
     break_checkpoints,
     read_matrices,
     unread_matrices,
 )
-from epsvae.ternary import PUBLISHED, Architecture, evaluate, init_state
 
 
 @pytest.fixture(scope="module")

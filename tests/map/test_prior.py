@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from epsvae.map.prior import prior_gap
+from research.prior import prior_gap
 
 N = 40_000
 

@@ -7,15 +7,15 @@ import pytest
 import torch
 
 from epsvae.errors import LibraryError
-from epsvae.map.baselines import ridge_on_weights
 from epsvae.map.data import MapData
 from epsvae.map.ranges import link, unlink
-from epsvae.map.rows import ROWS, features, function, graph, probes, weights
-from epsvae.map.rows.metadata import recipe_features
-from epsvae.map.rows.row import Row, same_names
-from epsvae.map.rows.targets import fit_targets
-from epsvae.map.rows.training import Training
 from epsvae.ternary import METRIC_NAMES, VALUATION_COUNTS, Architecture
+from research.rows import ROWS, features, function, graph, probes, weights
+from research.rows.baselines import ridge_on_weights
+from research.rows.metadata import recipe_features
+from research.rows.row import Row, same_names
+from research.rows.targets import fit_targets
+from research.rows.training import Training
 
 ACCESS = ["nothing", "metadata", "statistics", "key weights", "all weights", "function"]
 

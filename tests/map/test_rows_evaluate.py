@@ -6,17 +6,18 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from epsvae.library import build_libraries, extract_library
-from epsvae.library.recipes import BaseRecipe, draw_recipe
+from epsvae.library import extract_library
 from epsvae.map import train
 from epsvae.map.data import load_map_data, run_mean, runs_of
 from epsvae.map.model import MapConfig
-from epsvae.map.rows import ROWS, cells, evaluate
-from epsvae.map.rows.cells import fill_cell
-from epsvae.map.rows.evaluate import OTHER_WIDTHS, evaluate_rows
-from epsvae.map.rows.foreign import foreign_splits, foreign_table
-from epsvae.map.rows.own import own_rows
-from epsvae.map.rows.table import STUDY_COLUMNS
+from research.rows import ROWS, cells, evaluate
+from research.rows.cells import fill_cell
+from research.rows.evaluate import OTHER_WIDTHS, evaluate_rows
+from research.rows.foreign import foreign_splits, foreign_table
+from research.rows.own import own_rows
+from research.rows.table import STUDY_COLUMNS
+from research.ternary import build_libraries
+from research.ternary.recipes import BaseRecipe, draw_recipe
 
 NAMES = ["training mean", "nearest neighbour", "ridge on weights", "256 anchors", "default"]
 PLAN = [

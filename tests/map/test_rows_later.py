@@ -4,7 +4,7 @@ import pytest
 
 from epsvae.errors import LibraryError
 from epsvae.map.data import MapData, runs_of
-from epsvae.map.rows.later import LaterData, later_in_the_run
+from research.rows.later import LaterData, later_in_the_run
 
 
 def test_first_halves_of_all_runs_are_learned_from(data):

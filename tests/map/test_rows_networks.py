@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 import torch
 
-from epsvae.library.catalogue import ARCHITECTURES
 from epsvae.map.data import run_mean, runs_of
-from epsvae.map.rows.graph import GraphEncoder, graph_edges
-from epsvae.map.rows.probes import ProbeEncoder, probe_encoder
-from epsvae.map.rows.training import ShareUnexplained, Training
 from epsvae.map.scores import score
 from epsvae.ternary import PUBLISHED, init_state
+from research.rows.graph import GraphEncoder, graph_edges
+from research.rows.probes import ProbeEncoder, probe_encoder
+from research.rows.training import ShareUnexplained, Training
+from research.ternary.catalogue import ARCHITECTURES
 
 ENCODERS = {"graph": lambda: GraphEncoder(5, 16), "probes": lambda: ProbeEncoder(5, 16, 8)}
 

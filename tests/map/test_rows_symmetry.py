@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from epsvae.map.rows import function, realigned
-from epsvae.map.rows.symmetry import hidden_layers
+from epsvae.ternary.symmetry import hidden_layers
+from research.rows import function, realigned
 
 
 @pytest.mark.parametrize("architecture", ["small", "medium"])

@@ -9,8 +9,9 @@ from scipy.stats import kendalltau, ortho_group, spearmanr
 from epsvae.map.data import run_mean, runs_of
 from epsvae.map.evaluation import interval, resampled, summarise, tau_across
 from epsvae.map.prediction import Prediction
-from epsvae.map.rotation_free import rotation_free
-from epsvae.map.rows.table import (
+from epsvae.ternary import METRIC_NAMES
+from research.rows.rotation_free import rotation_free
+from research.rows.table import (
     OPEN,
     PAIRED_COLUMNS,
     ROTATION_FREE,
@@ -21,7 +22,6 @@ from epsvae.map.rows.table import (
     paired_table,
     study_table,
 )
-from epsvae.ternary import METRIC_NAMES
 
 ACCESS = {"default": "all weights", "other": "nothing", "metrics only": "statistics"}
 

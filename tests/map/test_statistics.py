@@ -9,7 +9,8 @@ from scipy import stats
 
 from epsvae.errors import LibraryError
 from epsvae.library.layout import Layout, all_layout, key_layout
-from epsvae.map.statistics import (
+from epsvae.ternary import PUBLISHED, Architecture
+from research.statistics import (
     CHUNK,
     MATRIX_STATISTICS,
     VECTOR_STATISTICS,
@@ -17,7 +18,6 @@ from epsvae.map.statistics import (
     split_statistics,
     statistic_names,
 )
-from epsvae.ternary import PUBLISHED, Architecture
 
 ORACLES = {
     "mean": np.mean,

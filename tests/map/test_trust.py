@@ -8,11 +8,11 @@ from epsvae.library.index import write_index
 from epsvae.map.calibration import calibrate
 from epsvae.map.fit import fit_map
 from epsvae.map.model import MapConfig
-from epsvae.map.trust import auroc_table, coverage_table, error_deciles, with_score
-from epsvae.map.trust.damage import DAMAGES, FAINT
-from epsvae.map.trust.samples import FOREIGN, TEST, UNREAD, draw_samples
-from epsvae.map.trust.tables import offmap_table
 from epsvae.ternary import METRIC_NAMES
+from research.trust import auroc_table, coverage_table, error_deciles, with_score
+from research.trust.damage import DAMAGES, FAINT
+from research.trust.samples import FOREIGN, TEST, UNREAD, draw_samples
+from research.trust.tables import offmap_table
 
 SIZES = {"N_BROKEN": 10, "N_FAINT": 3, "N_RANDOM": 4}
 
@@ -24,7 +24,7 @@ def samples(trained, tmp_path_factory):
     write_index(trained.test.index.iloc[:0], root)
     with pytest.MonkeyPatch.context() as patch:
         for name, size in SIZES.items():
-            patch.setattr(f"epsvae.map.trust.samples.{name}", size)
+            patch.setattr(f"research.trust.samples.{name}", size)
         return list(draw_samples(trained, [trained], root))
 
 

@@ -1,9 +1,9 @@
 import torch
 
 from epsvae.library.layout import all_layout
-from epsvae.map.audit import permute
 from epsvae.ternary import Architecture, init_state
 from epsvae.uses import match_units, run_weights
+from research.trust.audit import permute
 
 SMALL = Architecture(encoder_widths=(12, 8), decoder_widths=(6,), projection_hidden=8)
 

@@ -1,0 +1,1 @@
+"""What only this project's own research needs: factories, rivals, studies, benchmarks, release."""

@@ -1,0 +1,128 @@
+"""The table of the full protocol: every measure of every row, over runs and training seeds."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float
+
+from epsvae.library.extracted import ExtractedSplit
+from epsvae.map.evaluation import (
+    COLUMNS,
+    Measure,
+    interval,
+    mean_of,
+    measures,
+    resampled,
+    tau_across,
+)
+from epsvae.map.prediction import Prediction
+from epsvae.map.scores import Scores, score
+from epsvae.ternary import METRIC_NAMES
+from research.rows.rotation_free import rotation_free
+
+STUDY_COLUMNS = (*COLUMNS, "seeds")
+PAIRED_COLUMNS = (
+    *("regime", "split", "row", "access", "reference", "measure", "value", "low", "high"),
+    *("seeds", "better"),
+)
+ROTATION_FREE = ("procrustes_cosine", "cka", "distance_spearman")
+OPEN = "open"
+"""In column `better`: the interval of the difference holds zero."""
+ROUNDING = 1e-6
+"""Differences that are no larger are zero: float32 has no more digits."""
+
+ScoredRows = Mapping[str, Sequence[Scores]]
+"""Scores of every row on one split, one for each training seed."""
+
+
+def full_score(
+    prediction: Prediction, split: ExtractedSplit, mean: Float[np.ndarray, "anchors dim"]
+) -> Scores:
+    """As `score`, with the rotation-free scores of the embeddings besides."""
+    scores = score(prediction, split, mean)
+    if prediction.embeddings is None:
+        return scores
+    more = rotation_free(prediction.embeddings, split.embeddings[:])
+    return replace(scores, embedding=scores.embedding | more)
+
+
+def all_measures(scores: Scores) -> dict[str, Measure]:
+    """The measures of the validation table, order across runs and rotation-free measures."""
+    found = measures(scores)
+    for column, name in enumerate(METRIC_NAMES):
+        pair = scores.predicted[:, column], scores.true[:, column]
+        found[f"{name}_tau_across"] = tau_across(*pair, scores.runs)
+    for name in ROTATION_FREE:
+        if name in scores.embedding:
+            found[name] = mean_of(scores.embedding[name])
+    return found
+
+
+def study_table(
+    rows: ScoredRows, access: Mapping[str, str], regime: str, split: str
+) -> pd.DataFrame:
+    """Every measure of every row on one split; columns `STUDY_COLUMNS`.
+
+    `value` is the mean over training seeds; `low` and `high` bound the 95 % percentile interval of
+    a bootstrap over runs and, where a row was trained with several, over seeds; `seeds` counts
+    them.
+    """
+    lines = []
+    for stream, (row, seeds) in enumerate(rows.items()):
+        for measure, of_seeds in _by_measure(seeds):
+            found = interval(*resampled(of_seeds, seeds[0].runs, stream))
+            lines.append((regime, split, row, access[row], measure, *found, len(seeds)))
+    return pd.DataFrame(lines, columns=list(STUDY_COLUMNS))
+
+
+def paired_table(
+    rows: ScoredRows,
+    access: Mapping[str, str],
+    regime: str,
+    split: str,
+    reference: str = "default",
+) -> pd.DataFrame:
+    """Every other row minus the reference, over the same resampled runs; columns `PAIRED_COLUMNS`.
+
+    `better` names the row whose measure is better where the interval of the difference excludes
+    zero, and is `OPEN` where it does not: there no difference is claimed. Measures that one of the
+    two does not have are absent. Raises KeyError without the reference.
+    """
+    names, lines = list(rows), []
+    runs, own = rows[reference][0].runs, dict(_by_measure(rows[reference]))
+    for stream, row in enumerate(names):
+        for measure, of_seeds in _by_measure(rows[row]):
+            if row == reference or measure not in own:
+                continue
+            ours = resampled(own[measure], runs, names.index(reference))
+            value, low, high = interval(*_minus(resampled(of_seeds, runs, stream), ours))
+            better = _better(low, high, measure, row, reference)
+            keys = (regime, split, row, access[row], reference, measure)
+            lines.append((*keys, value, low, high, len(rows[row]), better))
+    return pd.DataFrame(lines, columns=list(PAIRED_COLUMNS))
+
+
+def lower_is_better(measure: str) -> bool:
+    """Whether a measure is an error."""
+    return measure.endswith(("_mae", "_error"))
+
+
+def _by_measure(seeds: Sequence[Scores]) -> Iterator[tuple[str, list[Measure]]]:
+    """Each measure's name, and the measure of each seed."""
+    found = [all_measures(scores) for scores in seeds]
+    for name in found[0]:
+        yield name, [measures_of_seed[name] for measures_of_seed in found]
+
+
+def _minus(a: tuple[float, Any], b: tuple[float, Any]) -> tuple[float, Any]:
+    """Difference of two resampled measures."""
+    return a[0] - b[0], None if a[1] is None else a[1] - b[1]
+
+
+def _better(low: float, high: float, measure: str, row: str, reference: str) -> str:
+    if not (low > ROUNDING or high < -ROUNDING):
+        return OPEN
+    return row if (high < 0) == lower_is_better(measure) else reference

@@ -1,0 +1,107 @@
+"""What of a checkpoint to read: sweep, layer statistics or weight deltas, alone and together."""
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from epsvae.library.extracted import ExtractedSplit
+from epsvae.map.coverage import CoverageReader
+from epsvae.map.data import MapData, embeddings_of
+from epsvae.map.fit import fit_map, fit_readers, principal_codes, read_split
+from epsvae.map.model import EpsilonVAE, MapConfig
+from epsvae.map.prediction import Prediction
+from epsvae.map.ranges import FINEST, link_coverage
+from epsvae.map.ridge import fit_ridge
+from epsvae.ternary import METRIC_NAMES
+from research.statistics import split_statistics
+from research.studies.cells import Predictor
+
+READINGS = {
+    "sweep": ("sweep",),
+    "statistics": ("statistics",),
+    "deltas": ("deltas",),
+    "sweep + statistics": ("sweep", "statistics"),
+    "sweep + deltas": ("sweep", "deltas"),
+    "all three": ("sweep", "statistics", "deltas"),
+}
+N_DELTAS = 64
+"""Principal components of the key weights' differences from the training mean."""
+
+
+def fit_readings(data: MapData, seed: int, kinds: tuple[str, ...]) -> Predictor:
+    """The map's closed form on other features: the same decoder and the same ridges, so that rows
+    differ in what they read and in nothing else."""
+    model = fit_map(data, MapConfig(seed=seed))
+    basis = _delta_basis(data.train)
+    train, validation = (_features(model, basis, s, kinds) for s in (data.train, data.validation))
+    codes = [
+        principal_codes(model.decoder, embeddings_of(s)) for s in (data.train, data.validation)
+    ]
+    geometry = _ridge((train[0], codes[0]), (validation[0], codes[1]))
+    readers = [CoverageReader(train[1].shape[1]), *(nn.Linear(x.shape[1], 1) for x in train[2:])]
+    fit_readers(readers, train[1:], validation[1:], data)
+
+    @torch.no_grad()
+    def predict(split: ExtractedSplit) -> Prediction:
+        x = _features(model, basis, split, kinds)
+        metrics = torch.cat([read(v) for read, v in zip(readers, x[1:], strict=True)], 1)
+        z = torch.cat([geometry(x[0]), model.link(metrics, FINEST)], 1)
+        return Prediction(model.decode_embeddings(z).numpy(), model.predict_metrics(z).numpy())
+
+    return predict
+
+
+def fit_one_scale(data: MapData, seed: int, scale: str) -> Predictor:
+    """The map's closed form, but coverage is only one of its two readings: its share or its
+    logit."""
+    model = fit_map(data, MapConfig(seed=seed))
+    reader = model.readers[0]
+
+    @torch.no_grad()
+    def predict(split: ExtractedSplit) -> Prediction:
+        readings = read_split(model, split)
+        z, x = model.latent(readings), readings.reconstruction()
+        metrics = model.predict_metrics(z)
+        logit = reader.logit(x) if scale == "logit" else link_coverage(reader.share(x))
+        metrics[:, :1] = logit.sigmoid()
+        return Prediction(model.decode_embeddings(z).numpy(), metrics.numpy())
+
+    return predict
+
+
+def _ridge(train: tuple[Tensor, Tensor], validation: tuple[Tensor, Tensor]) -> nn.Linear:
+    layer = nn.Linear(train[0].shape[1], train[1].shape[1])
+    fit_ridge(layer, train, validation)
+    return layer
+
+
+def _features(
+    model: EpsilonVAE,
+    basis: tuple[Tensor, Tensor],
+    split: ExtractedSplit,
+    kinds: tuple[str, ...],
+) -> list[Float[Tensor, "n _"]]:
+    """Features for the geometry, then for each metric."""
+    shared = []
+    if "statistics" in kinds:
+        shared.append(torch.from_numpy(split_statistics(split)).float())
+    if "deltas" in kinds:
+        mean, directions = basis
+        weights = torch.from_numpy(np.array(split.weights[:], dtype=np.float32))
+        shared.append((weights - mean) @ directions)
+    if "sweep" not in kinds:
+        return [torch.cat(shared, 1)] * (1 + len(METRIC_NAMES))
+    readings = read_split(model, split)
+    own = (readings.geometry(), *readings.metric_features())
+    return [torch.cat([x, *shared], 1) for x in own]
+
+
+def _delta_basis(split: ExtractedSplit) -> tuple[Tensor, Tensor]:
+    """Mean key weights and the leading directions around them."""
+    weights = torch.from_numpy(np.array(split.weights[:], dtype=np.float32))
+    mean = weights.mean(0)
+    centred = weights - mean
+    eigenvalues, basis = torch.linalg.eigh((centred @ centred.T).double())
+    leading = basis[:, -N_DELTAS:] / eigenvalues[-N_DELTAS:].clamp_min(1e-12).sqrt()
+    return mean, centred.T @ leading.float()
