@@ -96,15 +96,16 @@ def same_picture(a: str, b: str) -> bool:
     """Whether two PNGs, in base64, look the same: equal in size, and in nearly every pixel."""
     if a == b:
         return True
-    first, second = (_blocks(png) for png in (a, b))
-    if first.shape != second.shape:
+    first, second = (_picture(png) for png in (a, b))
+    if first.size != second.size:
         return False
-    return bool((np.abs(first - second).max(axis=-1) > GREY).mean() <= MOVED)
+    blocks = [np.asarray(picture.reduce(BLOCK), dtype=np.int16) for picture in (first, second)]
+    return bool((np.abs(blocks[0] - blocks[1]).max(axis=-1) > GREY).mean() <= MOVED)
 
 
-def _blocks(png: str) -> np.ndarray:
+def _picture(png: str) -> Image.Image:
     with Image.open(io.BytesIO(base64.b64decode(png))) as image:
-        return np.asarray(image.convert("RGBA").reduce(BLOCK), dtype=np.int16)
+        return image.convert("RGBA")
 
 
 def settled(
