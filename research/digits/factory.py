@@ -104,21 +104,20 @@ def _convolve(
 ) -> Float[Tensor, "runs n h2 w2 outputs"]:
     """A convolution as one matrix product a run: channels last, patches side by side.
 
-    Kernels of 3 are padded by 1; others are not.
+    Odd kernels are padded by half their size, even ones are not. Patches are gathered by one table
+    of places, which has the cheapest gradient.
     """
-    runs, n, side = x.shape[:3]
     size = weight.shape[-1]
     pad = size // 2 if size % 2 else 0
     x = F.pad(x, (0, 0, pad, pad, pad, pad))
-    out = (side + 2 * pad - size) // stride + 1
-    reach = stride * (out - 1) + 1
-    patches = [
-        x[:, :, i : i + reach : stride, j : j + reach : stride]
-        for i in range(size)
-        for j in range(size)
-    ]
-    flat = torch.cat(patches, -1).view(runs, n * out * out, -1)
-    return _affine(flat, weight.movedim(2, -1).flatten(2), bias).view(runs, n, out, out, -1)
+    runs, n, side = x.shape[:3]
+    places = torch.arange(side * side).view(side, side).unfold(0, size, stride)
+    places = places.unfold(1, size, stride)
+    height, width = places.shape[:2]
+    patches = x.flatten(2, 3).index_select(2, places.flatten())
+    kernel = weight.movedim(2, -1).flatten(2)
+    result = _affine(patches.view(runs, n * height * width, -1), kernel, bias)
+    return result.view(runs, n, height, width, -1)
 
 
 class Stack:

@@ -67,8 +67,8 @@ def draw_recipe(family: Family, rng: np.random.Generator, **fixed: Any) -> Recip
         "seed": int(rng.integers(2**31)),
         "lr": _log_uniform(rng, 1e-4, 3e-2),
         "weight_decay": _log_uniform(rng, 1e-4, 1.0),
-        "init_scale": _log_uniform(rng, 0.3, MAX_INIT_SCALE),
-        "share": _log_uniform(rng, 0.03, 1.0),
+        "init_scale": _log_uniform(rng, 0.5, MAX_INIT_SCALE),
+        "share": _log_uniform(rng, 0.05, 1.0),
         "label_noise": float(rng.uniform(0, MAX_LABEL_NOISE) * rng.integers(2)),
         "shifts": bool(rng.integers(2)),
     }
