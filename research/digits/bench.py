@@ -39,7 +39,7 @@ def plain_run(recipe: Recipe, table: Tensor) -> nn.Module:
 
 
 def compare(recipes: Sequence[Recipe], rounds: int) -> dict[str, float]:
-    """Run-steps per processor second of both ways: medians, and the median and extremes of their ratio."""
+    """Run-steps per processor second of both ways, and their ratio; medians over the rounds."""
     table = shift_table()
 
     def plain() -> None:

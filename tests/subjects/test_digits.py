@@ -13,6 +13,7 @@ from epsvae.subjects.digits import (
     SIDE,
     Digits,
     calibration_error,
+    certainty,
     convolutional,
     load_images,
     perceptron,
@@ -47,6 +48,7 @@ def test_no_image_both_trains_and_evaluates():
     assert together.amin() == 0
     assert together.amax() == 1
     assert len(together.unique(dim=0)) == len(together)
+    assert images.targets[:12].tolist() == [9, 9, 9, 1, 0, 7, 5, 1, 0, 3, 9, 7]  # the split stays
     assert set(images.targets.tolist()) == set(images.training_labels.tolist()) == set(range(10))
 
 
@@ -97,10 +99,10 @@ def test_stacked_answers_are_the_single_ones(digits):
         states = [state_of(make, width, seed) for seed in range(3)]
         single = [digits.answer(digits.build(s), digits.inputs[:9]) for s in states]
         stacked = digits.answer_stack(states, digits.inputs[:9])
-        assert stacked.shape == (3, 9, 10)
+        assert stacked.shape == (3, 9, 20)
         torch.testing.assert_close(stacked, torch.stack(single), atol=1e-4, rtol=1e-4)
     mixed = digits.answer_stack([state_of(*network) for network in NETWORKS], digits.inputs[:9])
-    assert mixed.shape == (4, 9, 10)
+    assert mixed.shape == (4, 9, 20)
 
 
 @pytest.mark.parametrize(("make", "width"), NETWORKS)
@@ -116,11 +118,12 @@ def test_hidden_units_may_change_places(digits, make, width):
 
 
 def test_perfect_logits_have_perfect_metrics(digits):
-    answers = 50.0 * F.one_hot(digits.targets, 10)
-    items = digits.items(answers, digits.targets)
+    logits = 50.0 * F.one_hot(digits.targets, 10)
+    items = digits.items(logits.repeat(1, 2), digits.targets)
     assert items["accuracy"].eq(1).all()
+    assert items["shifted_accuracy"].eq(1).all()
     assert items["nll"].amax() < 1e-6
-    assert calibration_error(answers, digits.targets) < 1e-6
+    assert calibration_error(logits, digits.targets) < 1e-6
 
 
 def test_a_network_that_says_nothing_is_at_chance(digits):
@@ -136,7 +139,7 @@ def test_a_network_that_says_nothing_is_at_chance(digits):
 def test_metrics_are_within_their_ranges_and_means_of_items(digits, make, width):
     module = digits.build(state_of(make, width))
     metrics = digits.measure(module)
-    assert list(metrics) == [metric.name for metric in digits.metrics]
+    assert set(metrics) == {metric.name for metric in digits.metrics}
     for metric in digits.metrics:
         assert metric.low <= metrics[metric.name] <= metric.high
     answers = digits.answer(module, digits.inputs).detach()
@@ -160,16 +163,25 @@ def test_the_calibration_error_is_that_of_its_formula(seed):
 
 @given(st.integers(0, 1000))
 def test_features_are_what_they_say(digits, seed):
-    answers, targets = draw_answers(seed, n=20)
-    loss, margin, right, confidence, correct = digits.features(answers, targets).T
-    items = digits.items(answers, targets)
+    (answers, targets), (moved, _) = draw_answers(seed, n=20), draw_answers(seed + 1, n=20)
+    both = torch.cat([answers, moved], 1)
+    features, items = digits.features(both, targets), digits.items(both, targets)
+    loss, margin, right, confidence, correct = features[:, :5].T
     torch.testing.assert_close(loss, items["nll"], atol=1e-4, rtol=1e-4)
     torch.testing.assert_close(correct, items["accuracy"])
+    torch.testing.assert_close(features[:, 9], items["shifted_accuracy"])
     torch.testing.assert_close(right, answers.softmax(1)[torch.arange(20), targets])
     assert (confidence >= right - 1e-6).all()
     assert ((margin > 0) == (correct > 0)).all()
 
 
-def test_features_of_huge_logits_are_finite(digits):
+def test_features_of_huge_logits_are_finite():
     answers, targets = draw_answers(0)
-    assert digits.features(1e6 * answers, targets).isfinite().all()
+    assert certainty(1e6 * answers, targets).isfinite().all()
+
+
+def test_the_second_half_of_an_answer_is_that_of_the_shifted_image(digits):
+    module = digits.build(state_of(convolutional, 3))
+    answers = digits.answer(module, digits.inputs[:9])
+    assert not torch.equal(answers[:, :10], answers[:, 10:])
+    torch.testing.assert_close(answers[:, 10:], module(shifted(digits.inputs[:9])))
