@@ -4,10 +4,6 @@ from epsvae.uses.average import add_noise as add_noise
 from epsvae.uses.average import linear_average as linear_average
 from epsvae.uses.average import nearest as nearest
 from epsvae.uses.average import spherical_average as spherical_average
-from epsvae.uses.barriers import barrier as barrier
-from epsvae.uses.barriers import barriers as barriers
-from epsvae.uses.barriers import interval_over_pairs as interval_over_pairs
-from epsvae.uses.barriers import over_pairs as over_pairs
 from epsvae.uses.cluster import agreement as agreement
 from epsvae.uses.cluster import agreement_interval as agreement_interval
 from epsvae.uses.cluster import behaviour_distances as behaviour_distances
@@ -21,9 +17,6 @@ from epsvae.uses.decode import run_weights as run_weights
 from epsvae.uses.decode import virtual_checkpoint as virtual_checkpoint
 from epsvae.uses.density import Density as Density
 from epsvae.uses.density import fit_density as fit_density
-from epsvae.uses.endpoint import Early as Early
-from epsvae.uses.endpoint import choose_forecast as choose_forecast
-from epsvae.uses.endpoint import early_part as early_part
 from epsvae.uses.follow import Followed as Followed
 from epsvae.uses.follow import follow as follow
 from epsvae.uses.goals import at_least as at_least
@@ -34,9 +27,6 @@ from epsvae.uses.interpolate import nearest_checkpoints as nearest_checkpoints
 from epsvae.uses.match import match_units as match_units
 from epsvae.uses.monitor import QualityMonitor as QualityMonitor
 from epsvae.uses.monitor import Report as Report
-from epsvae.uses.outcome import QualityForecaster as QualityForecaster
-from epsvae.uses.outcome import fit_quality_forecaster as fit_quality_forecaster
-from epsvae.uses.outcome import forecast_folder as forecast_folder
 from epsvae.uses.pareto import compare_fronts as compare_fronts
 from epsvae.uses.pareto import find_pareto_efficient as find_pareto_efficient
 from epsvae.uses.pareto import hypervolume as hypervolume
@@ -52,8 +42,6 @@ from epsvae.uses.preview import pairwise as pairwise
 from epsvae.uses.preview import preview_checkpoint as preview_checkpoint
 from epsvae.uses.preview import preview_files as preview_files
 from epsvae.uses.preview import true_anchors as true_anchors
-from epsvae.uses.quality import Course as Course
-from epsvae.uses.quality import release_courses as release_courses
 from epsvae.uses.redundant import last_stretch as last_stretch
 from epsvae.uses.redundant import redundant_runs as redundant_runs
 from epsvae.uses.redundant import run_ends as run_ends
@@ -65,7 +53,6 @@ from epsvae.uses.sample import promises as promises
 from epsvae.uses.sample import region_of as region_of
 from epsvae.uses.sample import reread as reread
 from epsvae.uses.sample import trials as trials
-from epsvae.uses.screening import successive_halving as successive_halving
 from epsvae.uses.similar import Places as Places
 from epsvae.uses.similar import find_similar as find_similar
 from epsvae.uses.similar import organise as organise

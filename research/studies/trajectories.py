@@ -17,8 +17,8 @@ from epsvae.map.data import MapData, all_weights, runs_of
 from epsvae.map.model import EpsilonVAE
 from epsvae.ternary import METRIC_NAMES, embed, operation_trits, poincare
 from epsvae.uses.decode import run_weights
-from epsvae.uses.endpoint import Early, early_part, extrapolate
 from epsvae.uses.trajectory import Trajectory
+from research.uses.endpoint import Early, early_part, extrapolate
 
 SHARES = (0.2, 0.4, 0.6, 0.8)
 """Of a run's epochs: what a forecast has seen."""

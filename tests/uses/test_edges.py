@@ -23,18 +23,6 @@ from epsvae.map.predict import readable as readable_predictions
 from epsvae.map.weights_out import WeightDecoderConfig
 from epsvae.ternary import METRIC_NAMES, Architecture, Metrics, init_state
 from epsvae.uses.average import add_noise, linear_average, nearest, spherical_average
-from epsvae.uses.barriers import barrier, barriers, depth, interval_over_pairs, over_pairs
-from epsvae.uses.choosing import (
-    batch_regret,
-    difference,
-    mean_of,
-    over_runs,
-    regret,
-    scored,
-    sign,
-    tau,
-    top_hits,
-)
 from epsvae.uses.cluster import (
     LOOSE,
     agreement,
@@ -47,19 +35,6 @@ from epsvae.uses.cluster import (
 )
 from epsvae.uses.decode import realise, run_weights, virtual_checkpoint
 from epsvae.uses.density import fit_density
-from epsvae.uses.dynamics import describe, rank_correlation
-from epsvae.uses.endpoint import (
-    Early,
-    best_damping,
-    choose_forecast,
-    copy_nearest,
-    early_part,
-    endpoint_errors,
-    extrapolate,
-    fit_forecast,
-    network_errors,
-    persist,
-)
 from epsvae.uses.follow import follow
 from epsvae.uses.goals import toward_front
 from epsvae.uses.interpolate import (
@@ -70,7 +45,6 @@ from epsvae.uses.interpolate import (
 )
 from epsvae.uses.match import match_units
 from epsvae.uses.monitor import QualityMonitor
-from epsvae.uses.outcome import fit_quality_forecaster, forecast_folder
 from epsvae.uses.pareto import (
     compare_fronts,
     find_pareto_efficient,
@@ -91,15 +65,6 @@ from epsvae.uses.preview import (
     preview_checkpoint,
     preview_files,
 )
-from epsvae.uses.quality import (
-    Course,
-    by_step,
-    courses_of,
-    final_metrics,
-    predicted_metrics,
-    quality,
-)
-from epsvae.uses.recipe_trees import grow, left_out, recipes_of
 from epsvae.uses.redundant import last_stretch, redundant_runs, run_ends, run_rows
 from epsvae.uses.sample import (
     discover_in_folder,
@@ -110,15 +75,6 @@ from epsvae.uses.sample import (
     reread,
     trials,
 )
-from epsvae.uses.screening import (
-    best_rungs,
-    extrapolations,
-    halving,
-    last_values,
-    quality_curves,
-    successive_halving,
-)
-from epsvae.uses.screening import extrapolate as extrapolate_curve
 from epsvae.uses.similar import find_similar, organise, place_files
 from epsvae.uses.similar import readable as readable_places
 from epsvae.uses.stagnation import (
@@ -133,6 +89,50 @@ from epsvae.uses.stagnation import (
 )
 from epsvae.uses.steer import Steering, hills, steer, steer_files
 from epsvae.uses.trajectory import Trajectory, cosines, over_window, trajectories, window_starts
+from research.uses.barriers import barrier, barriers, depth, interval_over_pairs, over_pairs
+from research.uses.choosing import (
+    batch_regret,
+    difference,
+    mean_of,
+    over_runs,
+    regret,
+    scored,
+    sign,
+    tau,
+    top_hits,
+)
+from research.uses.dynamics import describe, rank_correlation
+from research.uses.endpoint import (
+    Early,
+    best_damping,
+    choose_forecast,
+    copy_nearest,
+    early_part,
+    endpoint_errors,
+    extrapolate,
+    fit_forecast,
+    network_errors,
+    persist,
+)
+from research.uses.outcome import fit_quality_forecaster, forecast_folder
+from research.uses.quality import (
+    Course,
+    by_step,
+    courses_of,
+    final_metrics,
+    predicted_metrics,
+    quality,
+)
+from research.uses.recipe_trees import grow, left_out, recipes_of
+from research.uses.screening import (
+    best_rungs,
+    extrapolations,
+    halving,
+    last_values,
+    quality_curves,
+    successive_halving,
+)
+from research.uses.screening import extrapolate as extrapolate_curve
 
 SMALL = Architecture(encoder_widths=(12, 8), decoder_widths=(6,), projection_hidden=8)
 LAYOUT = all_layout(SMALL)

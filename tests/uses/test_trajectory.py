@@ -6,8 +6,8 @@ import pytest
 from scipy.stats import spearmanr
 
 from epsvae.errors import EpsvaeError
-from epsvae.uses.dynamics import COLUMNS, describe, rank_correlation
 from epsvae.uses.trajectory import Trajectory, over_window, trajectories, window_starts
+from research.uses.dynamics import COLUMNS, describe, rank_correlation
 
 
 def path(z, epochs=None, run="r") -> Trajectory:

@@ -11,9 +11,9 @@ from epsvae.library.layout import all_layout, key_layout
 from epsvae.map.data import MapData
 from epsvae.map.model import EpsilonVAE, MapConfig
 from epsvae.ternary import METRIC_NAMES, Architecture, embed, evaluate, init_state, operation_trits
-from epsvae.uses.endpoint import early_part
 from epsvae.uses.trajectory import Trajectory
 from research.studies.trajectories import SHARES, best_weight_damping, trajectory_tables
+from research.uses.endpoint import early_part
 
 SMALL = Architecture(encoder_widths=(12, 8), decoder_widths=(6,), projection_hidden=8)
 LAYOUT = all_layout(SMALL)

@@ -22,9 +22,9 @@ from epsvae.map.data import run_weights
 from epsvae.map.model import EpsilonVAE
 from epsvae.ternary import METRIC_NAMES
 from epsvae.uses.follow import follow
-from epsvae.uses.quality import QUALITY, Course, Weights, predicted_metrics, quality
-from epsvae.uses.recipe_trees import TREES, grow, left_out, recipes_of
 from epsvae.uses.trajectory import Trajectory
+from research.uses.quality import QUALITY, Course, Weights, predicted_metrics, quality
+from research.uses.recipe_trees import TREES, grow, left_out, recipes_of
 
 
 @dataclass(frozen=True, eq=False)

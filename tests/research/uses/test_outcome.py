@@ -9,11 +9,11 @@ import pytest
 from epsvae.errors import EpsvaeError
 from epsvae.map.calibration import FILE, load_calibration
 from epsvae.map.release import open_release
-from epsvae.uses import outcome, recipe_trees
-from epsvae.uses.outcome import fit_quality_forecaster, forecast_folder
-from epsvae.uses.quality import QUALITY, Course, final_metrics, quality, release_courses
+from research.uses import outcome, recipe_trees
+from research.uses.outcome import fit_quality_forecaster, forecast_folder
+from research.uses.quality import QUALITY, Course, final_metrics, quality, release_courses
 
-REFERENCE = Path(__file__).resolve().parents[2] / "data" / "reference"
+REFERENCE = Path(__file__).resolve().parents[3] / "data" / "reference"
 
 
 @pytest.fixture(autouse=True)

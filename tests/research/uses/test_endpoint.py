@@ -7,7 +7,8 @@ import torch
 from epsvae.errors import EpsvaeError
 from epsvae.map.model import EpsilonVAE, MapConfig
 from epsvae.ternary import Architecture
-from epsvae.uses.endpoint import (
+from epsvae.uses.trajectory import Trajectory
+from research.uses.endpoint import (
     BOTH,
     PLACE,
     VELOCITY,
@@ -20,7 +21,6 @@ from epsvae.uses.endpoint import (
     fit_forecast,
     persist,
 )
-from epsvae.uses.trajectory import Trajectory
 
 EPOCHS = np.arange(1.0, 21.0)
 

@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 
 from epsvae.errors import EpsvaeError
-from epsvae.uses import barrier, barriers, interval_over_pairs, over_pairs
+from research.uses import barrier, barriers, interval_over_pairs, over_pairs
 
 ENDS = np.array([[1.0, 0.6, -0.4], [0.0, 0.8, -0.8]])
 

@@ -5,7 +5,7 @@ import pytest
 from scipy.stats import kendalltau
 
 from epsvae.errors import EpsvaeError
-from epsvae.uses.choosing import (
+from research.uses.choosing import (
     batch_regret,
     difference,
     mean_of,
@@ -16,8 +16,8 @@ from epsvae.uses.choosing import (
     tau,
     top_hits,
 )
-from epsvae.uses.quality import Course
-from epsvae.uses.screening import (
+from research.uses.quality import Course
+from research.uses.screening import (
     RATES,
     best_rungs,
     extrapolate,

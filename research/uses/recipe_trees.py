@@ -7,7 +7,7 @@ from jaxtyping import Float
 from sklearn.ensemble import ExtraTreesRegressor
 
 from epsvae.errors import EpsvaeError
-from epsvae.uses.quality import Course
+from research.uses.quality import Course
 
 TREES = 100
 FOLDS = 6

@@ -9,7 +9,7 @@ import pytest
 from epsvae.errors import EpsvaeError
 from epsvae.map.release import open_release
 from epsvae.ternary import METRIC_NAMES
-from epsvae.uses.quality import (
+from research.uses.quality import (
     QUALITY,
     RECIPE,
     Course,
@@ -20,7 +20,7 @@ from epsvae.uses.quality import (
     release_courses,
 )
 
-REFERENCE = Path(__file__).resolve().parents[2] / "data" / "reference"
+REFERENCE = Path(__file__).resolve().parents[3] / "data" / "reference"
 
 
 def course(shares, metrics=None, **parts):

@@ -13,8 +13,8 @@ from scipy.stats import rankdata
 from epsvae.errors import EpsvaeError
 from epsvae.map.calibration import LOWEST
 from epsvae.ternary import METRIC_NAMES
-from epsvae.uses.choosing import Finals, Guess, Guesser, Rows, tau, top_hits
-from epsvae.uses.quality import QUALITY, Course, Weights, quality
+from research.uses.choosing import Finals, Guess, Guesser, Rows, tau, top_hits
+from research.uses.quality import QUALITY, Course, Weights, quality
 
 RATES = np.geomspace(0.1, 12.0, 25)
 """Rates of decay that a curve is fitted with, per planned length of a run."""
