@@ -16,7 +16,7 @@ from torch import Tensor
 from epsvae.library.extracted import ExtractedSplit
 from epsvae.library.files import Checkpoint
 from epsvae.map.model import EpsilonVAE
-from epsvae.map.sweep import pairwise_distances
+from epsvae.map.sweep import Readings, pairwise_distances
 from epsvae.ternary import Architecture
 from epsvae.ternary.network import State
 
@@ -37,11 +37,11 @@ Fingerprint = dict[str, Float[Tensor, "n _"]]
 
 
 @torch.no_grad()
-def fingerprint(
-    model: EpsilonVAE, state: State, architecture: Architecture, max_radius: Float[Tensor, "n"]
-) -> Fingerprint:
-    """Fingerprint of n stacked checkpoints of one architecture."""
-    seen = model.sweep(state, architecture, max_radius)  # before a foreign frame is turned
+def fingerprint(seen: Readings, state: State, architecture: Architecture) -> Fingerprint:
+    """Fingerprint of n stacked checkpoints of one architecture, from their sweep.
+
+    `seen` is what the sweep gave before a foreign frame is turned.
+    """
     pairs = pairwise_distances(seen.points[:, ::PAIR_STEP])
     return {
         "points": seen.points.flatten(1),
@@ -54,18 +54,19 @@ def fingerprint(
 def checkpoint_fingerprint(model: EpsilonVAE, checkpoint: Checkpoint) -> Fingerprint:
     """Fingerprint of one checkpoint, of any widths and depths."""
     state = {name: tensor[None] for name, tensor in checkpoint.state.items()}
-    radius = torch.tensor([checkpoint.max_radius])
-    return fingerprint(model, state, checkpoint.architecture, radius)
+    return fingerprint(model.sweep_checkpoint(checkpoint), state, checkpoint.architecture)
 
 
 def vectors_fingerprint(
     model: EpsilonVAE, vectors: Float[Tensor, "n weights"], split: ExtractedSplit
 ) -> Fingerprint:
     """Fingerprint of rows of all parameters, in the layout of a split."""
-    parts = [
-        fingerprint(model, split.layout.unflatten(part), split.architecture, part[:, -1])
-        for part in vectors.split(BATCH)
-    ]
+    parts = []
+    for part in vectors.split(BATCH):
+        state = split.layout.unflatten(part)
+        with torch.no_grad():
+            seen = model.sweep(state, split.architecture, part[:, -1])
+        parts.append(fingerprint(seen, state, split.architecture))
     return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
 

@@ -133,7 +133,10 @@ class EpsilonVAE(nn.Module):
     ) -> Readings:
         """Sweep the probes through n stacked checkpoints of any one architecture; what lives in
         another frame is turned into the library's."""
-        readings = self.sweep(state, architecture, max_radius)
+        return self.in_frame(self.sweep(state, architecture, max_radius))
+
+    def in_frame(self, readings: Readings) -> Readings:
+        """What lives in another frame turned into the library's."""
         return replace(readings, points=self.frame(readings.points))
 
     def encode(
@@ -150,6 +153,13 @@ class EpsilonVAE(nn.Module):
 
         Raises CheckpointError for another dimension.
         """
+        return self.latent(self.in_frame(self.sweep_checkpoint(checkpoint)))[0]
+
+    def sweep_checkpoint(self, checkpoint: Checkpoint) -> Readings:
+        """The probes swept through one checkpoint of any architecture, in its own frame.
+
+        Raises CheckpointError for another dimension than the anchors'.
+        """
         architecture, wanted = checkpoint.architecture, self.config.embedding_dim
         if architecture.latent_dim != wanted:
             raise CheckpointError(
@@ -157,8 +167,7 @@ class EpsilonVAE(nn.Module):
                 f"found {architecture.latent_dim}"
             )
         state = {name: value[None] for name, value in checkpoint.state.items()}
-        readings = self.read_state(state, architecture, torch.tensor([checkpoint.max_radius]))
-        return self.latent(readings)[0]
+        return self.sweep(state, architecture, torch.tensor([checkpoint.max_radius]))
 
     @calm()
     def posterior(

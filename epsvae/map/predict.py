@@ -1,6 +1,6 @@
 """Predict the behaviour of checkpoint files with a map, and say how far to trust it."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -16,10 +16,8 @@ from epsvae.library.files import SUFFIXES, Checkpoint, load_checkpoint
 from epsvae.library.layout import extract_key_weights
 from epsvae.map.calibration import Calibration
 from epsvae.map.files import AnyMap
-from epsvae.map.fingerprint import checkpoint_fingerprint
+from epsvae.map.look import look
 from epsvae.map.model import EpsilonVAE
-from epsvae.map.offmap import Novelty
-from epsvae.map.seed import SeedVAE
 from epsvae.ternary import METRIC_NAMES, Metrics
 from epsvae.threads import one_thread
 
@@ -53,13 +51,13 @@ def predict_checkpoint(model: AnyMap, checkpoint: Checkpoint) -> Metrics:
 
 @torch.no_grad()
 def _encode(model: AnyMap, checkpoint: Checkpoint) -> Float[Tensor, "latent"]:
-    if isinstance(model, SeedVAE):
-        n_weights = len(extract_key_weights(checkpoint))
-        if n_weights != model.config.n_weights:
-            raise CheckpointError(
-                f"{checkpoint.path}: expected {model.config.n_weights} key weights, "
-                f"found {n_weights}"
-            )
+    if isinstance(model, EpsilonVAE):
+        return look(model, checkpoint, None).z
+    n_weights = len(extract_key_weights(checkpoint))
+    if n_weights != model.config.n_weights:
+        raise CheckpointError(
+            f"{checkpoint.path}: expected {model.config.n_weights} key weights, found {n_weights}"
+        )
     z = model.encode(checkpoint)
     if not z.isfinite().all():
         raise CheckpointError(f"{checkpoint.path}: expected a finite reading, found NaN or Inf")
@@ -121,54 +119,15 @@ def checkpoint_files(path: Path) -> list[Path]:
 def _row(
     model: AnyMap, file: Path, checkpoint: Checkpoint, calibration: Calibration | None
 ) -> dict[str, object]:
-    z = _encode(model, checkpoint)
-    metrics = model.predict_metrics(z)
+    if not (calibration and isinstance(model, EpsilonVAE)):
+        return {"file": str(file), **asdict(predict_checkpoint(model, checkpoint))}
+    seen = look(model, checkpoint, calibration)
+    metrics = model.predict_metrics(seen.z)
+    low, high = calibration.intervals(seen.z[None].numpy(), metrics[None].double().numpy())
+    ends = np.stack([low, high], axis=-1)
     row: dict[str, object] = {"file": str(file), **asdict(Metrics(*metrics.tolist()))}
-    if calibration and isinstance(model, EpsilonVAE):
-        ends = np.stack(
-            calibration.intervals(z[None].numpy(), metrics[None].double().numpy()), axis=-1
-        )
-        row |= dict(zip(ENDS, ends.ravel().tolist(), strict=True))
-        row |= dict(zip(OFF_MAP, judge(model, checkpoint, calibration), strict=True))
-    return row
-
-
-def judge(
-    model: EpsilonVAE, checkpoint: Checkpoint, calibration: Calibration
-) -> tuple[float, bool, str]:
-    """Off-map score, whether it raises the flag, and what stands out: ``off_map, flag, why``."""
-    novelty = calibration.offmap(checkpoint_fingerprint(model, checkpoint))
-    return float(novelty.score), novelty.flagged[0], next(reasons(novelty))
-
-
-def off_map_score(
-    model: EpsilonVAE, checkpoint: Checkpoint, calibration: Calibration | None
-) -> float:
-    """Above 1 is off the map; NaN without a calibration."""
-    return float("nan") if calibration is None else judge(model, checkpoint, calibration)[0]
-
-
-def refuse_off_map(
-    model: EpsilonVAE, checkpoint: Checkpoint, calibration: Calibration | None
-) -> None:
-    """Raise CheckpointError for a checkpoint that the map's off-map score flags; without a
-    calibration nothing is refused."""
-    if calibration is None:
-        return
-    score, flagged, why = judge(model, checkpoint, calibration)
-    if flagged:
-        raise CheckpointError(
-            f"{checkpoint.path}: expected a checkpoint on the map, found an off-map score of "
-            f"{score:.2f}: {why}"
-        )
-
-
-def reasons(novelty: Novelty) -> Iterator[str]:
-    """In words, what stands out of each checkpoint; empty where it is on the map."""
-    parts = {"behaviour": novelty.reading, "weights": novelty.weights}
-    for row in range(len(novelty.score)):
-        found = [f"{n} ({p.block[row]})" for n, p in parts.items() if p.score[row] > 1]
-        yield ", ".join(found)
+    row |= dict(zip(ENDS, ends.ravel().tolist(), strict=True))
+    return row | dict(zip(OFF_MAP, (seen.off_map, seen.flag, seen.why), strict=True))
 
 
 def readable(table: pd.DataFrame) -> str:

@@ -12,8 +12,9 @@ from jaxtyping import Float
 from epsvae.errors import CheckpointError, EpsvaeError
 from epsvae.library.files import Checkpoint, load_checkpoint
 from epsvae.map.calibration import Calibration
+from epsvae.map.look import look_on_map
 from epsvae.map.model import EpsilonVAE
-from epsvae.map.predict import checkpoint_files, refuse_off_map
+from epsvae.map.predict import checkpoint_files
 from epsvae.ternary import METRIC_NAMES
 from epsvae.uses.stagnation import StagnationRule, metric_gain
 from epsvae.uses.trajectory import WINDOW, Trajectory
@@ -91,10 +92,7 @@ def follow(
 def _read(file: Path, folder: Path, model: EpsilonVAE, calibration: Calibration | None) -> _Point:
     checkpoint = load_checkpoint(file)
     epoch = _epoch(checkpoint, file)
-    z = model.encode(checkpoint).double().numpy()
-    if not np.isfinite(z).all():
-        raise CheckpointError(f"{file}: expected a finite reading, found NaN or infinity")
-    refuse_off_map(model, checkpoint, calibration)
+    z = look_on_map(model, checkpoint, calibration).z.double().numpy()
     run = file.parent.relative_to(folder).as_posix()
     return _Point(folder.resolve().name if run == "." else run, epoch, file, z)
 

@@ -19,8 +19,9 @@ from epsvae.errors import CheckpointError, EpsvaeError
 from epsvae.library.files import Checkpoint, load_checkpoint
 from epsvae.library.layout import extract_key_weights
 from epsvae.map.calibration import Calibration
+from epsvae.map.look import look_on_map
 from epsvae.map.model import EpsilonVAE
-from epsvae.map.predict import checkpoint_files, refuse_off_map
+from epsvae.map.predict import checkpoint_files
 from epsvae.ternary import METRIC_NAMES
 from epsvae.uses.average import linear_average, nearest, spherical_average
 from epsvae.uses.decode import Realised, realise, run_weights
@@ -111,7 +112,7 @@ def interpolate_files(
     """
     first, second = (last_checkpoint(Path(path)) for path in (a, b))
     for checkpoint in (first, second):
-        refuse_off_map(model, checkpoint, calibration)
+        look_on_map(model, checkpoint, calibration)
     return interpolate_checkpoints(model, first, second, shares)
 
 

@@ -16,13 +16,14 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from epsvae.errors import EpsvaeError
+from epsvae.errors import CheckpointError, EpsvaeError
 from epsvae.library.architecture import infer_architecture
 from epsvae.library.files import DEFAULT_MAX_RADIUS, Checkpoint
 from epsvae.library.published import find_state
 from epsvae.map.calibration import Calibration
+from epsvae.map.look import look
 from epsvae.map.model import EpsilonVAE
-from epsvae.map.predict import ENDS, judge
+from epsvae.map.predict import ENDS
 from epsvae.ternary import METRIC_NAMES, Metrics
 from epsvae.threads import one_thread
 
@@ -100,18 +101,18 @@ class QualityMonitor:
     def _read(self, checkpoint: Checkpoint, step: int) -> Report:
         if not all(tensor.isfinite().all() for tensor in checkpoint.state.values()):
             return _nothing(step, NOT_FINITE)
-        z = self.model.encode_checkpoint(checkpoint)
-        found = self.model.predict_metrics(z)
-        if not found.isfinite().all():
+        try:
+            seen = look(self.model, checkpoint, self.calibration)
+        except CheckpointError:
             return _nothing(step, UNREAD)
+        found = self.model.predict_metrics(seen.z)
         predicted = Metrics(*found.tolist())
         if self.calibration is None:
             unknown = Metrics(*UNKNOWN)
             return Report(step, predicted, unknown, unknown, float("nan"), False, "")
-        ends = self.calibration.intervals(z[None].numpy(), found[None].double().numpy())
+        ends = self.calibration.intervals(seen.z[None].numpy(), found[None].double().numpy())
         low, high = (Metrics(*np.asarray(end)[0].tolist()) for end in ends)
-        score, flag, why = judge(self.model, checkpoint, self.calibration)
-        return Report(step, predicted, low, high, score, flag, why)
+        return Report(step, predicted, low, high, seen.off_map, seen.flag, seen.why)
 
 
 def _nothing(step: int, why: str) -> Report:

@@ -20,8 +20,9 @@ from epsvae.library.files import Checkpoint
 from epsvae.map.calibration import Calibration
 from epsvae.map.evaluation import bootstrap_weights, interval, mean_of
 from epsvae.map.frame import procrustes
+from epsvae.map.look import Look, look
 from epsvae.map.model import EpsilonVAE
-from epsvae.map.predict import each_file, off_map_score
+from epsvae.map.predict import each_file
 from epsvae.map.ranges import inside_ball
 from epsvae.ternary import embed, operation_trits, operation_valuations, poincare
 from epsvae.uses.cluster import behaviour_distances
@@ -50,17 +51,19 @@ def true_anchors(checkpoint: Checkpoint) -> Float[Tensor, "anchors dim"]:
 
 
 @torch.no_grad()
-def preview_checkpoint(model: EpsilonVAE, checkpoint: Checkpoint) -> Preview:
+def preview_checkpoint(
+    model: EpsilonVAE, checkpoint: Checkpoint, seen: Look | None = None
+) -> Preview:
     """Predicted anchors of a checkpoint of any widths beside its true ones.
 
-    Raises CheckpointError, naming the file, for embeddings of another dimension or not finite.
+    `seen` is a look at it, where there was one already. Raises CheckpointError, naming the file,
+    for embeddings of another dimension or not finite.
     """
-    predicted, true = model.decode_embeddings(model.encode(checkpoint)), true_anchors(checkpoint)
+    seen = seen or look(model, checkpoint, None)
+    predicted, true = model.decode_embeddings(seen.z), true_anchors(checkpoint)
     if not (predicted.isfinite().all() and true.isfinite().all()):
         raise CheckpointError(f"{checkpoint.path}: expected finite embeddings, found NaN or Inf")
-    state = {name: value[None] for name, value in checkpoint.state.items()}
-    radius = torch.tensor([checkpoint.max_radius])
-    probes = model.sweep(state, checkpoint.architecture, radius).points
+    probes = seen.readings.points
     turned = bool(model.frame.is_foreign(probes)[0])
     if turned:
         true = procrustes(true, predicted)
@@ -83,12 +86,12 @@ def preview_files(
 def _row(
     model: EpsilonVAE, file: Path, checkpoint: Checkpoint, calibration: Calibration | None
 ) -> tuple[object, ...]:
-    seen = preview_checkpoint(model, checkpoint)
-    score = off_map_score(model, checkpoint, calibration)
+    place = look(model, checkpoint, calibration)
+    seen = preview_checkpoint(model, checkpoint, place)
     worst = int(seen.errors.argmax())
     operation = int(anchor_operations()[worst])
     errors = float(seen.errors.mean()), float(seen.errors[worst])
-    return (str(file), *errors, operation, seen.turned, score, score > 1)
+    return (str(file), *errors, operation, seen.turned, place.off_map, place.flag)
 
 
 def anchor_errors(

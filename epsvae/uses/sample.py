@@ -17,8 +17,9 @@ from torch import Tensor
 from epsvae.errors import EpsvaeError
 from epsvae.library.files import load_checkpoint
 from epsvae.map.calibration import Calibration
+from epsvae.map.look import look_on_map
 from epsvae.map.model import EpsilonVAE
-from epsvae.map.predict import checkpoint_files, refuse_off_map
+from epsvae.map.predict import checkpoint_files
 from epsvae.ternary import METRIC_NAMES
 from epsvae.uses.decode import refuse_infinite, run_weights
 from epsvae.uses.density import fit_density
@@ -151,7 +152,7 @@ def discover_in_folder(
     files = [file for folder in folders for file in checkpoint_files(Path(folder))]
     if not files:
         raise EpsvaeError("folders: expected checkpoints to draw between, found none")
-    known = torch.stack([_encode(model, file, calibration) for file in files])
+    known = torch.stack([look_on_map(model, load_checkpoint(f), calibration).z for f in files])
     z = fit_density(known).sample(draws, generator)
     with torch.no_grad():
         z = z[is_promising(model.predict_metrics(z), coverage, distance)]
@@ -159,12 +160,3 @@ def discover_in_folder(
     found = promises(model, z, known, coverage, distance)
     order = found.sort_values(["kept", f"realised_{METRIC_NAMES[1]}"], ascending=False).index
     return z[torch.tensor(order.to_numpy(dtype="i8"))], found.loc[order].reset_index(drop=True)
-
-
-@torch.no_grad()
-def _encode(
-    model: EpsilonVAE, file: Path, calibration: Calibration | None
-) -> Float[Tensor, "latent"]:
-    checkpoint = load_checkpoint(file)
-    refuse_off_map(model, checkpoint, calibration)
-    return model.encode_checkpoint(checkpoint)

@@ -14,11 +14,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from epsvae.errors import CheckpointError, EpsvaeError
+from epsvae.errors import EpsvaeError
 from epsvae.library.files import Checkpoint
 from epsvae.map.calibration import Calibration
+from epsvae.map.look import look
 from epsvae.map.model import EpsilonVAE
-from epsvae.map.predict import each_file, off_map_score
+from epsvae.map.predict import each_file
 from epsvae.map.release import open_release, z_of
 from epsvae.ternary import METRIC_NAMES, Metrics
 from epsvae.uses.average import nearest
@@ -58,21 +59,18 @@ def place_files(
 def _place(
     model: EpsilonVAE, file: Path, checkpoint: Checkpoint, calibration: Calibration | None
 ) -> tuple[dict[str, object], Float[Tensor, "latent"]]:
-    z = model.encode(checkpoint)
-    if not z.isfinite().all():
-        raise CheckpointError(f"{file}: expected a finite reading, found NaN or Inf")
-    score = off_map_score(model, checkpoint, calibration)
+    seen = look(model, checkpoint, calibration)
     known = checkpoint.metrics
-    metrics = known or Metrics(*model.predict_metrics(z).tolist())
+    metrics = known or Metrics(*model.predict_metrics(seen.z).tolist())
     about = {
         "file": str(file),
         "run": checkpoint.run or file.parent.name,
         "epoch": np.nan if checkpoint.epoch is None else checkpoint.epoch,
         "measured": known is not None,
-        "off_map": score,
-        "flag": score > 1,
+        "off_map": seen.off_map,
+        "flag": seen.flag,
     }
-    return about | asdict(metrics), z
+    return about | asdict(metrics), seen.z
 
 
 def release_places(folder: Path | str, library: str) -> Places:

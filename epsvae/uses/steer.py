@@ -18,8 +18,8 @@ from epsvae.errors import EpsvaeError
 from epsvae.library.files import Checkpoint, load_checkpoint
 from epsvae.library.layout import MAX_RADIUS
 from epsvae.map.calibration import Calibration
+from epsvae.map.look import look_on_map
 from epsvae.map.model import EpsilonVAE
-from epsvae.map.predict import refuse_off_map
 from epsvae.ternary import (
     N_OPERATIONS,
     Architecture,
@@ -162,10 +162,7 @@ def steer_files(
     if not files:
         return []
     checkpoints = [load_checkpoint(file) for file in files]
-    for checkpoint in checkpoints:
-        refuse_off_map(model, checkpoint, calibration)
-    with torch.no_grad():
-        start = torch.stack([model.encode(checkpoint) for checkpoint in checkpoints])
+    start = torch.stack([look_on_map(model, c, calibration).z for c in checkpoints])
     found = steer(model, start, goal, density, generator, steering)
     sources = [{"source": str(file), "method": "steered"} for file in files]
     return [

@@ -8,7 +8,12 @@ import torch
 
 from epsvae.library.files import load_checkpoint
 from epsvae.map.data import all_weights
-from epsvae.map.fingerprint import READINGS, checkpoint_fingerprint, vectors_fingerprint
+from epsvae.map.fingerprint import (
+    READINGS,
+    checkpoint_fingerprint,
+    fingerprint,
+    vectors_fingerprint,
+)
 from epsvae.map.fit import fit_map
 from epsvae.map.model import MapConfig
 from epsvae.map.offmap import NARROWEST, Scale, fit_distance, fit_offmap
@@ -77,9 +82,8 @@ class TestFingerprint:
         other = Architecture(encoder_widths=(32, 16), projection_layers=2, shared_projection=True)
         state = init_state(other, torch.Generator().manual_seed(0))
         found = {name: value[None] for name, value in state.items()}
-        from epsvae.map.fingerprint import fingerprint
-
-        blocks = fingerprint(model, found, other, torch.tensor([0.95]))
+        seen = model.sweep(found, other, torch.tensor([0.95]))
+        blocks = fingerprint(seen, found, other)
         assert set(READINGS) < set(blocks)
         assert all(block.isfinite().all() for block in blocks.values())
 

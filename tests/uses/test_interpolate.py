@@ -9,9 +9,9 @@ from epsvae.library import Checkpoint, extract_key_weights, save_checkpoint
 from epsvae.library.layout import MAX_RADIUS, all_layout
 from epsvae.map.calibration import Calibration
 from epsvae.map.fingerprint import checkpoint_fingerprint
+from epsvae.map.look import look_on_map
 from epsvae.map.model import EpsilonVAE, MapConfig
 from epsvae.map.offmap import OffMap, Scale, fit_distance
-from epsvae.map.predict import refuse_off_map
 from epsvae.ternary import METRIC_NAMES, Architecture, evaluate, init_state
 from epsvae.uses import (
     add_noise,
@@ -117,9 +117,9 @@ def test_off_the_map_is_refused(model, tmp_path):
     offmap = OffMap(distances, dict.fromkeys(distances, Scale(1.0, 3.0)), (1.0, 1.0))
     z = model.encode(near).numpy()
     calibration = Calibration(z, np.zeros((12, 3)), np.zeros(3), offmap)
-    refuse_off_map(model, checkpoint(1), calibration)
+    look_on_map(model, checkpoint(1), calibration)
     with pytest.raises(CheckpointError, match="expected a checkpoint on the map"):
-        refuse_off_map(model, checkpoint(2), calibration)
+        look_on_map(model, checkpoint(2), calibration)
     save_checkpoint(tmp_path / "far.safetensors", checkpoint(2))
     with pytest.raises(CheckpointError, match=r"far.*: expected a checkpoint on the map"):
         interpolate_files(model, *[tmp_path / "far.safetensors"] * 2, calibration=calibration)
