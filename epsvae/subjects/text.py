@@ -116,7 +116,8 @@ class Text(Subject):
     def __init__(self, n_windows: int = N_WINDOWS) -> None:
         """Fewer windows than 20,000 make another, coarser evaluation: for tests."""
         self.inputs = windows(corpus("held"), n_windows, CONTEXT + 1)
-        self.targets = torch.stack([closing(self.inputs).sum(1), copying(self.inputs).sum(1)], 1)
+        self._asked = asked(self.inputs)
+        self.targets = self._asked.sum(-1).T
         """(N, 2): how many characters of each window ask for each of the two skills."""
         self.symmetry = tuple(
             Units(((f"{name}.up.weight", 0), (f"{name}.up.bias", 0), (f"{name}.down.weight", 1)))
@@ -145,14 +146,13 @@ class Text(Subject):
 
     def answer(self, module: nn.Module, inputs: Tensor) -> Float[Tensor, "n answers"]:
         """`COLUMNS` of each window of 33 symbols."""
-        asked = torch.stack([closing(inputs), copying(inputs)])
-        chunks = zip(inputs.split(CHUNK), asked.split(CHUNK, 1), strict=True)
-        return torch.cat([_answer(module, part, skills) for part, skills in chunks])
+        return _answers(module, inputs, asked(inputs))
 
     def measure(self, module: nn.Module) -> Mapping[str, float]:
         """Every metric over all windows."""
         with torch.no_grad():
-            return self.scores(self.answer(module, self.inputs), self.targets)
+            answers = _answers(module, self.inputs, self._asked)
+        return self.scores(answers, self.targets)
 
     def scores(
         self, answers: Float[Tensor, "n answers"], targets: Int[Tensor, "n 2"]
@@ -183,8 +183,15 @@ def _same_shapes(expected: State, found: State) -> None:
             )
 
 
+def _answers(
+    module: nn.Module, inputs: Int[Tensor, "n length"], skills: Bool[Tensor, "2 n length-1"]
+) -> Float[Tensor, "n answers"]:
+    chunks = zip(inputs.split(CHUNK), skills.split(CHUNK, 1), strict=True)
+    return torch.cat([_answer(module, part, skill) for part, skill in chunks])
+
+
 def _answer(
-    module: nn.Module, inputs: Int[Tensor, "n 33"], asked: Bool[Tensor, "2 n 32"]
+    module: nn.Module, inputs: Int[Tensor, "n length"], skills: Bool[Tensor, "2 n length-1"]
 ) -> Float[Tensor, "n answers"]:
     logits, right = module(inputs[:, :-1]), inputs[:, 1:]
     top = logits.amax(-1, keepdim=True)
@@ -203,17 +210,22 @@ def _answer(
         hit.mean(-1),
         (1 / total).mean(-1),
         entropy.mean(-1),
-        *((what * skill).sum(-1) for skill in asked for what in (hit, bits)),
+        *((what * skill).sum(-1) for skill in skills for what in (hit, bits)),
     ]
     return torch.stack(columns, -1)
 
 
-def closing(symbols: Int[Tensor, "n t"]) -> Bool[Tensor, "n t-1"]:
+def asked(symbols: Int[Tensor, "n length"]) -> Bool[Tensor, "2 n length-1"]:
+    """Which characters from the second on ask for each skill: `closing`, `copying`."""
+    return torch.stack([closing(symbols), copying(symbols)])
+
+
+def closing(symbols: Int[Tensor, "n length"]) -> Bool[Tensor, "n length-1"]:
     """Which characters from the second on are closing brackets."""
     return torch.isin(symbols[:, 1:], torch.tensor(CLOSING))
 
 
-def copying(symbols: Int[Tensor, "n t"]) -> Bool[Tensor, "n t-1"]:
+def copying(symbols: Int[Tensor, "n length"]) -> Bool[Tensor, "n length-1"]:
     """Which characters from the second on go on with a word as the window did before.
 
     A word is a longest run of letters, digits and underscores. Its fourth and later characters

@@ -3,7 +3,7 @@
 import json
 import multiprocessing
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, wait
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -53,10 +53,9 @@ def build_library(root: Path, recipes: Sequence[Recipe], plan: Plan, processes: 
     missing = [r for r in recipes if not (_folder(root, r) / "recipe.json").is_file()]
     groups = _groups(missing)
     expected = len(recipes) * plan.checkpoints
-    context = multiprocessing.get_context("spawn")
     with (
         tqdm(total=expected, unit="checkpoint", desc="text library") as bar,
-        ProcessPoolExecutor(processes, context, _use_one_thread) as pool,
+        _executor(processes) as pool,
     ):
         tasks: set[Future[None]] = {pool.submit(train_group, root, g, plan) for g in groups}
         while tasks:
@@ -67,8 +66,11 @@ def build_library(root: Path, recipes: Sequence[Recipe], plan: Plan, processes: 
                 task.result()
 
 
-def _use_one_thread() -> None:
-    torch.set_num_threads(1)
+def _executor(processes: int) -> Executor:
+    if processes == 1:  # nothing to start
+        return ThreadPoolExecutor(1)
+    context = multiprocessing.get_context("spawn")
+    return ProcessPoolExecutor(processes, context, torch.set_num_threads, (1,))
 
 
 def _folder(root: Path, recipe: Recipe) -> Path:
