@@ -5,7 +5,7 @@ on is predicted from those before it. The full evaluation predicts 640,000 chara
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -46,11 +46,9 @@ class Block(nn.Module):
         """One layer; position t sees positions up to t."""
         qkv = self.attend(F.layer_norm(x, x.shape[-1:])).unflatten(-1, (3, HEADS, -1))
         q, k, v = qkv.movedim(-3, 0).transpose(-3, -2)
-        later = torch.ones(x.shape[-2], x.shape[-2], dtype=torch.bool, device=x.device).triu(1)
-        scores = (q * q.shape[-1] ** -0.5) @ k.mT
-        heads = scores.masked_fill(later, -math.inf).softmax(-1) @ v
+        heads = F.scaled_dot_product_attention(q, k, v, is_causal=True)
         x = x + self.mix(heads.transpose(-3, -2).flatten(-2))
-        return x + self.down(F.relu(self.up(F.layer_norm(x, x.shape[-1:]))))
+        return x + self.down(self.up(F.layer_norm(x, x.shape[-1:])).relu_())
 
 
 class Transformer(nn.Module):
@@ -107,6 +105,7 @@ class Text(Subject):
     """
 
     name = "text"
+    targets: Tensor
     metrics = (
         Metric("bits", low=0.0, better="lower"),
         Metric("closing", 0.0, 1.0),
@@ -147,6 +146,14 @@ class Text(Subject):
     def answer(self, module: nn.Module, inputs: Tensor) -> Float[Tensor, "n answers"]:
         """`COLUMNS` of each window of 33 symbols."""
         return _answers(module, inputs, asked(inputs))
+
+    def answer_stack(
+        self, states: Sequence[State], inputs: Tensor
+    ) -> Float[Tensor, "checkpoints n answers"]:
+        """One after the other: their products are large enough, batched ones are no faster."""
+        skills = asked(inputs)
+        with torch.no_grad():
+            return torch.stack([_answers(self.build(s), inputs, skills) for s in states])
 
     def measure(self, module: nn.Module) -> Mapping[str, float]:
         """Every metric over all windows."""
