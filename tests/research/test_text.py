@@ -47,7 +47,7 @@ def test_stacked_logits_are_the_modules(recipes, width):
     states = [first_state(recipe) for recipe in of_width(recipes, width, 3)]
     x, subject = Reader(recipes[0]).read(3)[..., :-1], Text(8)
     with torch.no_grad():
-        together = logits(Stack(states).state, x, 2)
+        together = logits(Stack(states).state, x)
         single = [subject.build(s)(x[i]) for i, s in enumerate(states)]
     torch.testing.assert_close(together, torch.stack(single).flatten(1, 2), rtol=0, atol=1e-4)
 
