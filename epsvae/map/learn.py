@@ -1,0 +1,147 @@
+"""Fit the map of a subject from its past runs; every choice looks at validation runs only."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn.functional import pad
+
+from epsvae.errors import LibraryError
+from epsvae.map.asking import Split, ask, ask_train
+from epsvae.map.data import run_weights
+from epsvae.map.intervals import Intervals, calibrate
+from epsvae.map.novelty import Novelty, fit_novelty
+from epsvae.map.quadrature import QuadratureMap, Reading
+from epsvae.map.readers import Choices, Readers, choose, fit_readers, simplex
+from epsvae.map.replies import Example
+from epsvae.map.ridge import fit_ridge
+from epsvae.subject import Subject
+
+FOLDS = 5
+"""Groups of training runs; each is predicted by readers that were fitted to the others."""
+SMALLEST_SPREAD = 1e-5
+TINY = 1e-12
+
+
+@dataclass(frozen=True, eq=False)
+class FittedMap:
+    """A map and what says how far to trust it; they are saved together."""
+
+    model: QuadratureMap
+    intervals: Intervals
+    novelty: Novelty
+
+
+def fit_map(
+    subject: Subject,
+    train: Iterable[Example],
+    validation: Iterable[Example],
+    n_inputs: int = 64,
+    seed: int = 0,
+    progress: bool = False,
+) -> FittedMap:
+    """The map of a subject from training runs, its choices made on validation runs.
+
+    `n_inputs` of the subject's inputs are the probes. Each checkpoint runs once, over probes and
+    anchors; states are taken from `train` and `validation` as they are needed, so that both may
+    read from disk. Raises LibraryError without checkpoints or with too small a pool of inputs.
+    """
+    if not 1 <= n_inputs <= len(subject.inputs):
+        raise LibraryError(
+            f"n_inputs: expected 1 to {len(subject.inputs)}, all inputs of the subject, "
+            f"found {n_inputs}"
+        )
+    with torch.no_grad():
+        model, learned = ask_train(subject, train, n_inputs, seed, progress)
+        held_out = ask(model, validation, progress)
+        _fit_geometry(model, learned, held_out)
+        known, other = _readings(model, learned, held_out)
+        targets = model.link(learned.replies.metrics), model.link(held_out.replies.metrics)
+        choices = choose((known.features, targets[0]), (other.features, targets[1]))
+        readers = fit_readers(known.features, targets[0], choices, seed)
+        readers.weights.copy_(_weigh(model, readers, other, held_out))
+        set_readers(model, readers)
+        left_out = _without_own_runs(model, known, targets[0], learned.replies.runs, choices)
+        z = torch.cat([model.geometry(known.scores), left_out], 1), model.latent(other)
+        intervals = calibrate(
+            model,
+            torch.cat(z),
+            torch.cat([learned.replies.metrics, held_out.replies.metrics]),
+            np.concatenate([learned.replies.runs, held_out.replies.runs]),
+        )
+        novelty = fit_novelty(known.blocks(), learned.replies.runs, other.blocks())
+    return FittedMap(model, intervals, novelty)
+
+
+def set_readers(model: QuadratureMap, readers: Readers) -> None:
+    """Give a map its readers, and its config their sizes."""
+    n_nodes = tuple(len(forest.value) for forest in readers.forests)
+    model.config = replace(model.config, n_centres=len(readers.centres), n_nodes=n_nodes)
+    model.readers = readers.requires_grad_(False)
+
+
+def _fit_geometry(model: QuadratureMap, train: Split, validation: Split) -> None:
+    """Codes are principal components of the anchors' answers, all on one scale."""
+    _, values, directions = torch.linalg.svd(train.coordinates, full_matrices=False)
+    turn = directions[: model.geometry_dim].T
+    spread = values[: model.geometry_dim] / len(train.coordinates) ** 0.5
+    scale = spread.square().mean().sqrt().clamp_min(TINY)
+    model.decoder.weight.zero_()
+    model.decoder.weight[:, : turn.shape[1]] = turn * scale
+    model.decoder.bias.zero_()
+    missing = model.geometry_dim - turn.shape[1]
+    codes = [pad(s.coordinates @ turn / scale, (0, missing)) for s in (train, validation)]
+    fit_ridge(model.geometry, (train.scores, codes[0]), (validation.scores, codes[1]))
+
+
+def _readings(model: QuadratureMap, train: Split, validation: Split) -> tuple[Reading, Reading]:
+    """What the readers see of either split; fits the summaries and the metrics' common scale."""
+    model.summaries.fit(train.replies.columns)
+    linked = model.link(train.replies.metrics)
+    spread = linked.std(0, correction=0)
+    model.shift.copy_(linked.mean(0))
+    model.scale.copy_(torch.where(spread > SMALLEST_SPREAD, spread, 1.0))
+    known, other = (
+        model.reading(split.replies.columns, split.replies.counts, split.scores)
+        for split in (train, validation)
+    )
+    return known, other
+
+
+def _weigh(
+    model: QuadratureMap, readers: Readers, reading: Reading, split: Split
+) -> Float[Tensor, "readers metrics"]:
+    """The mean of readers with the smallest absolute error, each run counting the same."""
+    said = readers.each(reading.features, reading.counts)
+    counted = ~reading.counts.isnan().any(0)
+    weight = torch.from_numpy(run_weights(split.replies.runs)).float()
+    best = torch.full((len(counted),), torch.inf)
+    chosen = said.new_zeros(len(said), len(counted))
+    for mixture in simplex(len(said)):
+        predicted = model.unlink((said * mixture[:, None, None]).sum(0))
+        errors = weight @ (predicted - split.replies.metrics).abs()
+        better = (errors < best) & (counted | (mixture[0] == 0))
+        best = torch.where(better, errors, best)
+        chosen = torch.where(better, mixture[:, None], chosen)
+    return chosen
+
+
+def _without_own_runs(
+    model: QuadratureMap,
+    reading: Reading,
+    targets: Float[Tensor, "n metrics"],
+    runs: np.ndarray,
+    choices: Choices,
+) -> Float[Tensor, "n metrics"]:
+    """What readers say of each training checkpoint that were fitted to other folds of runs."""
+    fold = torch.from_numpy(np.unique(runs, return_inverse=True)[1] % FOLDS)
+    predicted = torch.zeros_like(targets)
+    for here in (fold == number for number in fold.unique()):
+        rest = ~here if (~here).any() else here
+        readers = fit_readers(reading.features[rest], targets[rest], choices, model.config.seed)
+        readers.weights.copy_(model.readers.weights)
+        predicted[here] = readers(reading.features[here], reading.counts[here])
+    return predicted

@@ -1,0 +1,169 @@
+"""What checkpoints reply to a map's questions: each runs once, and only short numbers are kept.
+
+Of every probe's answer stay a few columns (the subject's features, its scores of single inputs, and
+by default levels of the answer); the answers themselves stay as coordinates in a low-rank basis.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby, islice
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from tqdm import tqdm
+
+from epsvae.errors import CheckpointError, SubjectError
+from epsvae.map.questions import Questions
+from epsvae.subject import State, Subject
+
+AT_ONCE = 16
+"""Checkpoints that run together, if their shapes agree."""
+NARROW = 16
+"""Answers of at most so many numbers are columns themselves, where the subject has no features."""
+TINY = 1e-6
+
+
+class Example(NamedTuple):
+    """A checkpoint to learn from."""
+
+    state: State
+    metrics: Mapping[str, float]
+    run: str
+
+
+@dataclass(frozen=True, eq=False)
+class Replies:
+    """What n checkpoints replied to the probes."""
+
+    columns: Float[Tensor, "n probes columns"]
+    counts: Float[Tensor, "n metrics"]
+    """Mean item score over the probes, for each metric that has items; NaN for the others."""
+    metrics: Float[Tensor, "n metrics"]
+    runs: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.runs)
+
+
+class Answers(NamedTuple):
+    """One group of checkpoints that ran together."""
+
+    probes: Float[Tensor, "n probes answers"]
+    anchors: Float[Tensor, "n anchors answers"]
+    examples: tuple[Example, ...]
+
+
+def answers_of(
+    subject: Subject, questions: Questions, examples: Iterable[Example], progress: str = ""
+) -> Iterator[Answers]:
+    """Run each checkpoint once, over probes and anchors; neighbours of equal shapes together."""
+    inputs = subject.inputs[questions.places]
+    n_probes = len(questions.probes)
+    with tqdm(desc=progress, unit="file", disable=not progress) as bar:
+        for group in groups(examples):
+            answers = subject.answer_stack([example.state for example in group], inputs)
+            check_finite(answers)
+            yield Answers(answers[:, :n_probes], answers[:, n_probes:], group)
+            bar.update(len(group))
+
+
+def groups(examples: Iterable[Example], most: int = AT_ONCE) -> Iterator[tuple[Example, ...]]:
+    """Neighbours of equal shapes, a few at a time."""
+    for _, alike in groupby(examples, key=lambda example: shapes_of(example.state)):
+        while group := tuple(islice(alike, most)):
+            yield group
+
+
+def shapes_of(state: State) -> tuple[tuple[str, tuple[int, ...]], ...]:
+    """Names and shapes: networks that agree in them can run together."""
+    return tuple((name, tuple(tensor.shape)) for name, tensor in state.items())
+
+
+def check_finite(answers: Float[Tensor, "n inputs answers"]) -> None:
+    """Raise CheckpointError if a checkpoint answers with NaN or infinity."""
+    if not answers.isfinite().all():
+        raise CheckpointError("expected finite answers, found NaN or infinity")
+
+
+def columns_and_counts(
+    subject: Subject, answers: Float[Tensor, "n probes answers"], questions: Questions
+) -> tuple[Float[Tensor, "n probes columns"], Float[Tensor, "n metrics"]]:
+    """What is kept of the probes' answers, for each checkpoint."""
+    targets = None if subject.targets is None else subject.targets[questions.probes]
+    both = [_columns_and_counts(subject, one, targets) for one in answers]
+    return torch.stack([columns for columns, _ in both]), torch.stack([c for _, c in both])
+
+
+def _columns_and_counts(
+    subject: Subject, answers: Float[Tensor, "probes answers"], targets: Tensor | None
+) -> tuple[Float[Tensor, "probes columns"], Float[Tensor, "metrics"]]:
+    items = subject.items(answers, targets)
+    counts = torch.tensor(
+        [
+            float(items[m.name].float().mean()) if m.name in items else np.nan
+            for m in subject.metrics
+        ]
+    )
+    if type(subject).features is Subject.features:
+        columns = [levels(answers)] + ([answers] if answers.shape[1] <= NARROW else [])
+    else:
+        columns = [subject.features(answers, targets)]
+    columns += [score.float()[:, None] for score in items.values()]
+    kept = torch.cat(columns, 1).float()
+    if not kept.isfinite().all():
+        raise SubjectError(
+            f"{subject.name}: expected finite features and items, found NaN or infinity"
+        )
+    return kept, counts
+
+
+def levels(answers: Float[Tensor, "n answers"]) -> Float[Tensor, "n 8"]:
+    """Levels and moments of each answer, for subjects that name no features of their own.
+
+    Mean, spread, largest and smallest entry, log of the mean square, log of the mean square of
+    steps between neighbours, skewness, kurtosis (its logarithm).
+    """
+    centred = answers - answers.mean(1, keepdim=True)
+    spread = centred.square().mean(1, keepdim=True).sqrt()
+    unit = centred / (spread + TINY)
+    steps = answers.diff(dim=1) if answers.shape[1] > 1 else answers
+    return torch.stack(
+        [
+            answers.mean(1),
+            spread[:, 0],
+            answers.amax(1),
+            answers.amin(1),
+            torch.log(answers.square().mean(1) + TINY),
+            torch.log(steps.square().mean(1) + TINY),
+            unit.pow(3).mean(1),
+            torch.log(unit.pow(4).mean(1) + TINY),
+        ],
+        1,
+    )
+
+
+def metrics_row(subject: Subject, metrics: Mapping[str, float]) -> Float[Tensor, "metrics"]:
+    """Metrics in the subject's order; raises CheckpointError for a missing or impossible one."""
+    values = []
+    for metric in subject.metrics:
+        value = metrics.get(metric.name, np.nan)
+        if not metric.low <= value <= metric.high:
+            raise CheckpointError(
+                f"expected {metric.name} in [{metric.low:g}, {metric.high:g}], found {value}"
+            )
+        values.append(value)
+    return torch.tensor(values, dtype=torch.float32)
+
+
+def collect(subject: Subject, parts: Sequence[tuple[Answers, Tensor, Tensor]]) -> Replies:
+    """Replies of all groups together; parts are (group, columns, counts)."""
+    examples = [example for group, _, _ in parts for example in group.examples]
+    return Replies(
+        torch.cat([columns for _, columns, _ in parts]),
+        torch.cat([counts for _, _, counts in parts]),
+        torch.stack([metrics_row(subject, example.metrics) for example in examples]),
+        np.array([example.run for example in examples], dtype=object),
+    )
