@@ -9,10 +9,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from epsvae.errors import LibraryError
+from epsvae.folders import Example
 from epsvae.map.low_rank import LowRank
 from epsvae.map.quadrature import QuadratureConfig, QuadratureMap
 from epsvae.map.questions import draw_questions, fingerprint
-from epsvae.map.replies import Answers, Example, Replies, answers_of, collect, columns_and_counts
+from epsvae.map.replies import Answers, Replies, answers_of, collect, columns_and_counts
 from epsvae.subject import Subject
 
 LINEAR = 3.0

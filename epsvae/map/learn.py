@@ -10,13 +10,13 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from epsvae.errors import LibraryError
+from epsvae.folders import Example
 from epsvae.map.asking import Split, ask, ask_train
 from epsvae.map.data import run_weights
 from epsvae.map.intervals import Intervals, calibrate
 from epsvae.map.novelty import Novelty, fit_novelty
 from epsvae.map.quadrature import QuadratureMap, Reading
 from epsvae.map.readers import Choices, Readers, choose, fit_readers, simplex
-from epsvae.map.replies import Example
 from epsvae.map.ridge import fit_ridge
 from epsvae.subject import Subject
 

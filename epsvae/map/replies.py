@@ -4,7 +4,8 @@ Of every probe's answer stay a few columns (the subject's features, its scores o
 by default levels of the answer); the answers themselves stay as coordinates in a low-rank basis.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import logging
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby, islice
 from typing import NamedTuple
@@ -16,22 +17,18 @@ from torch import Tensor
 from tqdm import tqdm
 
 from epsvae.errors import CheckpointError, SubjectError
+from epsvae.folders import Example
 from epsvae.map.questions import Questions
 from epsvae.subject import State, Subject
+from epsvae.users_code import UsersCode
+
+log = logging.getLogger(__name__)
 
 AT_ONCE = 16
 """Checkpoints that run together, if their shapes agree."""
 NARROW = 16
 """Answers of at most so many numbers are columns themselves, where the subject has no features."""
 TINY = 1e-6
-
-
-class Example(NamedTuple):
-    """A checkpoint to learn from."""
-
-    state: State
-    metrics: Mapping[str, float]
-    run: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,10 +61,15 @@ def answers_of(
     n_probes = len(questions.probes)
     with tqdm(desc=progress, unit="file", disable=not progress) as bar:
         for group in groups(examples):
-            answers = subject.answer_stack([example.state for example in group], inputs)
-            check_finite(answers)
-            yield Answers(answers[:, :n_probes], answers[:, n_probes:], group)
+            with UsersCode(group[0].source, f"a checkpoint of {subject.name}"):
+                answers = subject.answer_stack([example.state for example in group], inputs)
             bar.update(len(group))
+            sound = answers.flatten(1).isfinite().all(1)
+            for example in (e for e, well in zip(group, sound, strict=True) if not well):
+                log.warning("passed over: %s answers with NaN or infinity", example.source)
+            kept = tuple(e for e, well in zip(group, sound, strict=True) if well)
+            if kept:
+                yield Answers(answers[sound, :n_probes], answers[sound, n_probes:], kept)
 
 
 def groups(examples: Iterable[Example], most: int = AT_ONCE) -> Iterator[tuple[Example, ...]]:
@@ -145,14 +147,15 @@ def levels(answers: Float[Tensor, "n answers"]) -> Float[Tensor, "n 8"]:
     )
 
 
-def metrics_row(subject: Subject, metrics: Mapping[str, float]) -> Float[Tensor, "metrics"]:
+def metrics_row(subject: Subject, example: Example) -> Float[Tensor, "metrics"]:
     """Metrics in the subject's order; raises CheckpointError for a missing or impossible one."""
     values = []
     for metric in subject.metrics:
-        value = metrics.get(metric.name, np.nan)
+        value = example.metrics.get(metric.name, np.nan)
         if not metric.low <= value <= metric.high:
             raise CheckpointError(
-                f"expected {metric.name} in [{metric.low:g}, {metric.high:g}], found {value}"
+                f"{example.source}: expected {metric.name} in [{metric.low:g}, {metric.high:g}], "
+                f"found {value}"
             )
         values.append(value)
     return torch.tensor(values, dtype=torch.float32)
@@ -164,6 +167,6 @@ def collect(subject: Subject, parts: Sequence[tuple[Answers, Tensor, Tensor]]) -
     return Replies(
         torch.cat([columns for _, columns, _ in parts]),
         torch.cat([counts for _, _, counts in parts]),
-        torch.stack([metrics_row(subject, example.metrics) for example in examples]),
+        torch.stack([metrics_row(subject, example) for example in examples]),
         np.array([example.run for example in examples], dtype=object),
     )
