@@ -1,0 +1,1 @@
+"""What only this project's own libraries, protocol and studies need; no part of the package."""

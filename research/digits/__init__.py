@@ -1,0 +1,1 @@
+"""The digits library: really trained runs of four networks; ``python -m research.digits OUT``."""
