@@ -1,1 +1,1 @@
-"""The families of networks that come with the package; each is one file behind the seam."""
+"""Families of networks that come with the package."""

@@ -1,0 +1,1 @@
+"""The text library: really trained transformers, many at a time."""
