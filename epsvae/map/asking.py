@@ -13,7 +13,7 @@ from epsvae.folders import Example
 from epsvae.map.low_rank import LowRank
 from epsvae.map.quadrature import QuadratureConfig, QuadratureMap
 from epsvae.map.questions import draw_questions, fingerprint
-from epsvae.map.replies import Answers, Replies, answers_of, collect, columns_and_counts
+from epsvae.map.replies import Answers, Kept, Replies, answers_of, collect, counted, keep
 from epsvae.subject import Subject
 
 LINEAR = 3.0
@@ -44,7 +44,7 @@ def ask_train(
         level = level or LINEAR * float(group.probes.abs().median()) or 1.0
         of_probes.add(_squash(group.probes, level))
         of_anchors.add(_squash(group.anchors, level))
-        parts.append((group, *columns_and_counts(subject, group.probes, questions)))
+        parts.append((group, keep(subject, questions, group)))
     replies = collect(subject, parts)
     scores, probe_basis = of_probes.factors()
     coordinates, anchor_basis = of_anchors.factors()
@@ -52,7 +52,8 @@ def ask_train(
         n_probes=len(questions.probes),
         n_anchors=len(questions.anchors),
         n_answers=length,
-        n_columns=replies.columns.shape[2],
+        n_columns=replies.kept.columns.shape[2],
+        counted=tuple(counted(subject, parts[0][0].probes[0], questions.probes).tolist()),
         probe_rank=len(probe_basis),
         anchor_rank=len(anchor_basis),
         seed=seed,
@@ -83,12 +84,12 @@ def ask(model: QuadratureMap, examples: Iterable[Example], progress: bool) -> Sp
 
 def _each(
     model: QuadratureMap, examples: Iterable[Example], progress: bool
-) -> Iterator[tuple[tuple[Answers, Tensor, Tensor], Tensor, Tensor]]:
+) -> Iterator[tuple[tuple[Answers, Kept], Tensor, Tensor]]:
     subject, questions = model.subject, model.questions
     for group in answers_of(subject, questions, examples, "validation runs" if progress else ""):
         anchors = model.squash(group.anchors).flatten(1)
         yield (
-            (group, *columns_and_counts(subject, group.probes, questions)),
+            (group, keep(subject, questions, group)),
             model.scores(group.probes),
             (anchors - model.anchor_mean) @ model.anchor_basis.T,
         )

@@ -18,6 +18,7 @@ from epsvae.map.novelty import Novelty, fit_novelty
 from epsvae.map.quadrature import QuadratureMap, Reading
 from epsvae.map.readers import Choices, Readers, choose, fit_readers, simplex
 from epsvae.map.ridge import fit_ridge
+from epsvae.map.weighing import fit_weights
 from epsvae.subject import Subject
 
 FOLDS = 5
@@ -59,12 +60,15 @@ def fit_map(
         held_out = ask(model, validation, progress)
         _fit_geometry(model, learned, held_out)
         known, other = _readings(model, learned, held_out)
-        targets = model.link(learned.replies.metrics), model.link(held_out.replies.metrics)
-        choices = choose((known.features, targets[0]), (other.features, targets[1]))
-        readers = fit_readers(known.features, targets[0], choices, seed)
+        rest = [
+            model.link(split.replies.metrics) - reading.counts.nan_to_num(nan=0.0)
+            for split, reading in ((learned, known), (held_out, other))
+        ]
+        choices = choose((known.features, rest[0]), (other.features, rest[1]))
+        readers = fit_readers(known.features, rest[0], choices, seed)
         readers.weights.copy_(_weigh(model, readers, other, held_out))
         set_readers(model, readers)
-        left_out = _without_own_runs(model, known, targets[0], learned.replies.runs, choices)
+        left_out = _without_own_runs(model, known, rest[0], learned.replies.runs, choices)
         z = torch.cat([model.geometry(known.scores), left_out], 1), model.latent(other)
         intervals = calibrate(
             model,
@@ -99,16 +103,25 @@ def _fit_geometry(model: QuadratureMap, train: Split, validation: Split) -> None
 
 def _readings(model: QuadratureMap, train: Split, validation: Split) -> tuple[Reading, Reading]:
     """What the readers see of either split; fits the summaries and the metrics' common scale."""
-    model.summaries.fit(train.replies.columns)
+    model.summaries.weights.copy_(fit_weights(_means(model, train), _means(model, validation)))
+    model.summaries.fit(train.replies.kept.columns)
     linked = model.link(train.replies.metrics)
     spread = linked.std(0, correction=0)
     model.shift.copy_(linked.mean(0))
     model.scale.copy_(torch.where(spread > SMALLEST_SPREAD, spread, 1.0))
     known, other = (
-        model.reading(split.replies.columns, split.replies.counts, split.scores)
-        for split in (train, validation)
+        model.reading(split.replies.kept.columns, split.scores) for split in (train, validation)
     )
     return known, other
+
+
+def _means(model: QuadratureMap, split: Split) -> tuple[Tensor, Tensor]:
+    """(columns of the probes, the means that they stand for): the items and the metrics that are
+    their means; without items every column and its mean over anchors and probes."""
+    columns, means = split.replies.kept
+    if n := len(model.config.counted):
+        return columns[:, :, -n:], split.replies.metrics[:, list(model.config.counted)]
+    return columns, means
 
 
 def _weigh(

@@ -131,7 +131,7 @@ def _check_subject(facts: Mapping[str, Any], subject: Subject) -> None:
 def _empty(facts: Mapping[str, Any], subject: Subject) -> QuadratureMap:
     """The map without memory for its numbers."""
     config = dict(facts["config"])
-    config["n_nodes"] = tuple(config["n_nodes"])
+    config |= {name: tuple(config[name]) for name in ("n_nodes", "counted")}
     with torch.device("meta"):
         return QuadratureMap(QuadratureConfig(**config), subject)
 

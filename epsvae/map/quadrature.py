@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from epsvae.map.questions import Questions
 from epsvae.map.readers import Readers
-from epsvae.map.replies import check_finite, columns_and_counts
+from epsvae.map.replies import check_finite, columns_of
 from epsvae.map.summaries import N_SUMMARIES, Summaries
 from epsvae.subject import State, Subject
 
@@ -34,6 +34,8 @@ class QuadratureConfig:
     """Numbers in one answer."""
     n_columns: int
     """Numbers kept of the answer to each probe."""
+    counted: tuple[int, ...]
+    """Metrics that have items, by their place; their scores are the last columns."""
     probe_rank: int
     anchor_rank: int
     n_centres: int = 0
@@ -75,8 +77,9 @@ class QuadratureMap(nn.Module):
         ):
             self.register_buffer(f"{name}_mean", torch.zeros(n * config.n_answers))
             self.register_buffer(f"{name}_basis", torch.zeros(rank, n * config.n_answers))
-        self.summaries = Summaries(config.n_columns)
-        n_features = config.n_columns * N_SUMMARIES + min(SCORES, config.probe_rank) + n_metrics
+        self.summaries = Summaries(config.n_probes, config.n_columns)
+        n_features = config.n_columns * N_SUMMARIES + min(SCORES, config.probe_rank)
+        n_features += len(config.counted)
         self.geometry = nn.Linear(config.probe_rank, self.geometry_dim)
         self.decoder = nn.Linear(self.geometry_dim, config.anchor_rank)
         self.readers = Readers(n_features, n_metrics, config.n_centres, config.n_nodes)
@@ -102,24 +105,29 @@ class QuadratureMap(nn.Module):
 
     def read(self, answers: Float[Tensor, "n probes answers"]) -> "Reading":
         """What the probes' answers say, before anything is predicted from it."""
-        columns, counts = columns_and_counts(self.subject, answers, self.questions)
-        return self.reading(columns, counts, self.scores(answers))
+        columns = columns_of(self.subject, answers, self.probes)
+        return self.reading(columns, self.scores(answers))
 
     def scores(self, answers: Float[Tensor, "n probes answers"]) -> Float[Tensor, "n rank"]:
         """Coordinates of the probes' answers in their basis."""
         return (self.squash(answers).flatten(1) - self.probe_mean) @ self.probe_basis.T
 
     def reading(
-        self,
-        columns: Float[Tensor, "n probes columns"],
-        counts: Float[Tensor, "n metrics"],
-        scores: Float[Tensor, "n rank"],
+        self, columns: Float[Tensor, "n probes columns"], scores: Float[Tensor, "n rank"]
     ) -> "Reading":
         """The same from what is kept of the answers."""
-        linked = self.link(counts)
-        summaries = self.summaries(columns)
-        parts = [summaries, scores[:, :SCORES], linked.nan_to_num(nan=0.0)]
-        return Reading(torch.cat(parts, 1), linked, scores)
+        counts = self.link(self.count(columns))
+        known = counts[:, list(self.config.counted)]
+        parts = [self.summaries(columns), scores[:, :SCORES], known]
+        return Reading(torch.cat(parts, 1), counts, scores)
+
+    def count(self, columns: Float[Tensor, "n probes columns"]) -> Float[Tensor, "n metrics"]:
+        """Weighed means of the items: the metrics as the probes alone say; NaN without items."""
+        counts = columns.new_full((len(columns), len(self.subject.metrics)), torch.nan)
+        if self.config.counted:
+            means = self.summaries.means(columns)
+            counts[:, list(self.config.counted)] = means[:, -len(self.config.counted) :]
+        return counts
 
     def latent(self, reading: "Reading") -> Float[Tensor, "n latent"]:
         """z of each checkpoint from what its probes say."""

@@ -1,8 +1,9 @@
 """Readers: from summaries of a checkpoint's replies to its metrics, on their linked scale.
 
-Four read each metric: the count of the same probes by itself, a ridge regression, a Gaussian
-process (its mean: kernel ridge regression) and trees. What a map says is a mean of them, weighed on
-runs that none of them was fitted to.
+Four read each metric: the weighed count of the probes by itself, and what a ridge regression, a
+Gaussian process (its mean: kernel ridge regression) and trees add to it. Where there is no count
+they start from the training mean. What a map says is a mean of them, weighed on runs that none of
+them was fitted to.
 """
 
 from collections.abc import Sequence
@@ -76,7 +77,8 @@ class Readers(nn.Module):
         kernels = [gaussian_kernel(z, self.centres, width) for width in self.width]
         kernel = torch.stack([k @ d for k, d in zip(kernels, self.dual.T, strict=True)], 1)
         trees = torch.stack([forest(x) for forest in self.forests], 1)
-        return torch.stack([counts.nan_to_num(nan=0.0), self.ridge(z), kernel, trees])
+        base = counts.nan_to_num(nan=0.0)
+        return torch.stack([base, base + self.ridge(z), base + kernel, base + trees])
 
     def forward(
         self, x: Float[Tensor, "n features"], counts: Float[Tensor, "n metrics"]

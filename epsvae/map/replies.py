@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 from tqdm import tqdm
 
@@ -31,18 +31,22 @@ NARROW = 16
 TINY = 1e-6
 
 
-@dataclass(frozen=True, eq=False)
-class Replies:
-    """What n checkpoints replied to the probes."""
+class Kept(NamedTuple):
+    """What is kept of the answers of n checkpoints."""
 
     columns: Float[Tensor, "n probes columns"]
-    counts: Float[Tensor, "n metrics"]
-    """Mean item score over the probes, for each metric that has items; NaN for the others."""
+    """Of each probe's answer; scores of single inputs come last, in the order of the metrics."""
+    wide: Float[Tensor, "n columns"]
+    """Means of the same columns over all anchors and probes."""
+
+
+@dataclass(frozen=True, eq=False)
+class Replies:
+    """What n checkpoints replied."""
+
+    kept: Kept
     metrics: Float[Tensor, "n metrics"]
     runs: np.ndarray
-
-    def __len__(self) -> int:
-        return len(self.runs)
 
 
 class Answers(NamedTuple):
@@ -90,36 +94,48 @@ def check_finite(answers: Float[Tensor, "n inputs answers"]) -> None:
         raise CheckpointError("expected finite answers, found NaN or infinity")
 
 
-def columns_and_counts(
-    subject: Subject, answers: Float[Tensor, "n probes answers"], questions: Questions
-) -> tuple[Float[Tensor, "n probes columns"], Float[Tensor, "n metrics"]]:
-    """What is kept of the probes' answers, for each checkpoint."""
-    targets = None if subject.targets is None else subject.targets[questions.probes]
-    both = [_columns_and_counts(subject, one, targets) for one in answers]
-    return torch.stack([columns for columns, _ in both]), torch.stack([c for _, c in both])
+def keep(subject: Subject, questions: Questions, group: Answers) -> Kept:
+    """What is kept of a group's answers."""
+    everywhere = columns_of(subject, torch.cat([group.probes, group.anchors], 1), questions.places)
+    return Kept(everywhere[:, : len(questions.probes)], everywhere.mean(1))
 
 
-def _columns_and_counts(
-    subject: Subject, answers: Float[Tensor, "probes answers"], targets: Tensor | None
-) -> tuple[Float[Tensor, "probes columns"], Float[Tensor, "metrics"]]:
-    items = subject.items(answers, targets)
-    counts = torch.tensor(
-        [
-            float(items[m.name].float().mean()) if m.name in items else np.nan
-            for m in subject.metrics
-        ]
-    )
+def columns_of(
+    subject: Subject, answers: Float[Tensor, "n inputs answers"], places: Int[Tensor, "inputs"]
+) -> Float[Tensor, "n inputs columns"]:
+    """Columns of the answers to the subject's inputs at some places, for each checkpoint.
+
+    The subject's features, or levels and short answers themselves where it has none; then the
+    items. Raises SubjectError if one is not finite.
+    """
+    targets = None if subject.targets is None else subject.targets[places]
+    columns = torch.stack([_columns(subject, one, targets) for one in answers])
+    if not columns.isfinite().all():
+        raise SubjectError(
+            f"{subject.name}: expected finite features and items, found NaN or infinity"
+        )
+    return columns
+
+
+def _columns(
+    subject: Subject, answers: Float[Tensor, "inputs answers"], targets: Tensor | None
+) -> Float[Tensor, "inputs columns"]:
     if type(subject).features is Subject.features:
         columns = [levels(answers)] + ([answers] if answers.shape[1] <= NARROW else [])
     else:
         columns = [subject.features(answers, targets)]
-    columns += [score.float()[:, None] for score in items.values()]
-    kept = torch.cat(columns, 1).float()
-    if not kept.isfinite().all():
-        raise SubjectError(
-            f"{subject.name}: expected finite features and items, found NaN or infinity"
-        )
-    return kept, counts
+    items = subject.items(answers, targets)
+    columns += [items[m.name][:, None] for m in subject.metrics if m.name in items]
+    return torch.cat([column.float() for column in columns], 1)
+
+
+def counted(subject: Subject, answers: Float[Tensor, "inputs answers"], places: Tensor) -> Tensor:
+    """Which metrics have items, as places in `Subject.metrics`."""
+    targets = None if subject.targets is None else subject.targets[places]
+    items = subject.items(answers, targets)
+    return torch.tensor(
+        [i for i, m in enumerate(subject.metrics) if m.name in items], dtype=torch.int64
+    )
 
 
 def levels(answers: Float[Tensor, "n answers"]) -> Float[Tensor, "n 8"]:
@@ -161,12 +177,11 @@ def metrics_row(subject: Subject, example: Example) -> Float[Tensor, "metrics"]:
     return torch.tensor(values, dtype=torch.float32)
 
 
-def collect(subject: Subject, parts: Sequence[tuple[Answers, Tensor, Tensor]]) -> Replies:
-    """Replies of all groups together; parts are (group, columns, counts)."""
-    examples = [example for group, _, _ in parts for example in group.examples]
+def collect(subject: Subject, parts: Sequence[tuple[Answers, Kept]]) -> Replies:
+    """Replies of all groups together."""
+    examples = [example for group, _ in parts for example in group.examples]
     return Replies(
-        torch.cat([columns for _, columns, _ in parts]),
-        torch.cat([counts for _, _, counts in parts]),
+        Kept(*(torch.cat(tensors) for tensors in zip(*(kept for _, kept in parts), strict=True))),
         torch.stack([metrics_row(subject, example) for example in examples]),
         np.array([example.run for example in examples], dtype=object),
     )

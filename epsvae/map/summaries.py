@@ -2,7 +2,7 @@
 
 What is learned of them on some runs holds on others, where single probes would be learned by heart:
 mean, spread and quantiles of each column over the probes, and soft counts, the share of probes
-beyond fixed places.
+beyond fixed places. Each probe counts with its weight.
 """
 
 import torch
@@ -24,11 +24,14 @@ MOST_REPLIES = 2**20
 class Summaries(nn.Module):
     """columns of n probes -> (mean, spread, quantiles, soft counts) of each column."""
 
+    weights: Tensor
+    """(probes,), of sum 1."""
     places: Tensor
     width: Tensor
 
-    def __init__(self, n_columns: int) -> None:
+    def __init__(self, n_probes: int, n_columns: int) -> None:
         super().__init__()
+        self.register_buffer("weights", torch.full((n_probes,), 1 / n_probes))
         self.register_buffer("places", torch.zeros(len(PLACES), n_columns))
         self.register_buffer("width", torch.ones(n_columns))
 
@@ -37,30 +40,42 @@ class Summaries(nn.Module):
         """Take the places of soft counts from the training replies."""
         replies = columns.flatten(0, 1)
         replies = replies[:: max(1, replies.numel() // MOST_REPLIES)]
-        self.places.copy_(_quantiles(replies, PLACES))
+        equal = torch.full((len(replies),), 1 / len(replies))
+        self.places.copy_(quantiles(replies[None], equal, PLACES)[0])
         spread = self.places[-1] - self.places[0]
         self.width.copy_((SOFTNESS * spread).clamp_min(SMALLEST_SPREAD))
 
     def forward(self, columns: Float[Tensor, "n probes columns"]) -> Float[Tensor, "n summaries"]:
         """All summaries of each checkpoint in one row."""
-        probes_first = columns.transpose(0, 1)
-        beyond = (columns[:, :, None] - self.places) / self.width
+        means = self.means(columns)
+        variance = torch.einsum("npc,p->nc", (columns - means[:, None]).square(), self.weights)
+        beyond = ((columns[:, :, None] - self.places) / self.width).sigmoid()
         parts = [
-            columns.mean(1)[:, None],
-            columns.std(1, correction=0)[:, None],
-            _quantiles(probes_first, QUANTILES).transpose(0, 1),
-            beyond.sigmoid().mean(1),
+            means[:, None],
+            variance.sqrt()[:, None],
+            quantiles(columns, self.weights, QUANTILES),
+            torch.einsum("npqc,p->nqc", beyond, self.weights),
         ]
         return torch.cat(parts, 1).flatten(1)
 
+    def means(self, columns: Float[Tensor, "n probes columns"]) -> Float[Tensor, "n columns"]:
+        """The weighed mean of each column."""
+        return torch.einsum("npc,p->nc", columns, self.weights)
 
-def _quantiles(
-    values: Float[Tensor, "n *rest"], shares: tuple[float, ...]
-) -> Float[Tensor, "shares *rest"]:
-    """Quantiles along the first axis, interpolated; without the size limit of torch.quantile."""
-    ordered = values.sort(0).values
-    places = torch.tensor(shares) * (len(values) - 1)
-    below = places.floor().long()
-    above = (below + 1).clamp_max(len(values) - 1)
-    part = (places - below).view(-1, *[1] * (values.ndim - 1))
-    return ordered[below].lerp(ordered[above], part)
+
+def quantiles(
+    columns: Float[Tensor, "n probes columns"],
+    weights: Float[Tensor, "probes"],
+    shares: tuple[float, ...],
+) -> Float[Tensor, "n shares columns"]:
+    """Weighed quantiles over the probes, interpolated between the middles of their weights."""
+    ordered, place = columns.sort(1)
+    middles = weights[place].cumsum(1) - weights[place] / 2
+    last, found = columns.shape[1] - 1, []
+    for share in shares:
+        above = (middles < share).sum(1, keepdim=True)
+        pair = (above - 1).clamp_min(0), above.clamp_max(last)
+        low, high = (middles.gather(1, p) for p in pair)
+        part = ((share - low) / (high - low).clamp_min(SMALLEST_SPREAD)).clamp(0, 1)
+        found.append(ordered.gather(1, pair[0]).lerp(ordered.gather(1, pair[1]), part))
+    return torch.cat(found, 1)
