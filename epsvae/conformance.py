@@ -5,6 +5,7 @@ relies on.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -34,8 +35,10 @@ def check(subject: Subject, states: Sequence[State] = ()) -> list[str]:
     """
     try:
         check_parts("subject", subject)
-        tried = list(states)[:MOST_STATES] or [_example(subject)]
-        faults = [fault for state in tried for fault in _faults(subject, state)]
+        # Both are restored, whatever is called.
+        with torch.set_grad_enabled(torch.is_grad_enabled()), torch.random.fork_rng(devices=[]):
+            tried = list(states)[:MOST_STATES] or [_example(subject)]
+            faults = [fault for state in tried for fault in _faults(subject, state)]
     except SubjectError as error:
         return [str(error)]
     return list(dict.fromkeys(faults))
@@ -76,7 +79,7 @@ def _inputs(subject: Subject) -> tuple[Tensor, Tensor | None]:
     return subject.inputs[:N_INPUTS], None if targets is None else targets[:N_INPUTS]
 
 
-def _answers(subject: Subject, module: nn.Module) -> Tensor:
+def _answers(subject: Subject, module: nn.Module) -> Any:
     with torch.no_grad():
         return subject.answer(module, _inputs(subject)[0])
 
@@ -290,11 +293,11 @@ def _near(a: float, b: float) -> bool:
 
 
 QUESTIONS: dict[str, Callable[[Subject, nn.Module, State], Iterator[str]]] = {
+    "answer and measure": _of_side_effects,
     "features": _of_features,
     "measure and items": _of_metrics,
     "answer_stack": _of_stack,
     "symmetry": _of_symmetry,
     "build": _of_build,
-    "answer and measure": _of_side_effects,
 }
 """What is asked once the answers are sound, by the part that it calls."""

@@ -1,7 +1,6 @@
 """The border to code that a user wrote: whatever it raises becomes an error that names it."""
 
 from types import TracebackType
-from typing import Self
 
 from epsvae.errors import EpsvaeError, SubjectError
 
@@ -15,8 +14,8 @@ class UsersCode:
     def __init__(self, name: str, expected: str) -> None:
         self._name, self._expected = name, expected
 
-    def __enter__(self) -> Self:
-        return self
+    def __enter__(self) -> None:
+        pass
 
     def __exit__(
         self,

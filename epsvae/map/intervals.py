@@ -10,8 +10,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from epsvae.map.calibration import LEVEL, distances, local_errors, run_quantile
+from epsvae.map.calibration import LEVEL, NEIGHBOURS, SHARED, distances, run_quantile
 from epsvae.map.quadrature import QuadratureMap
+
+TINY = 1e-12
+"""Added to errors, so that a metric without any has an interval."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,6 +42,15 @@ class Intervals:
         return torch.maximum(metrics - half, low), torch.minimum(metrics + half, high)
 
 
+def local_errors(
+    apart: Float[np.ndarray, "m n"], errors: Float[np.ndarray, "n metrics"]
+) -> Float[np.ndarray, "m metrics"]:
+    """How hard the map finds each of m places: mean error of the nearest of n checkpoints, plus a
+    share of the mean error of all."""
+    nearest = np.argsort(apart, axis=1)[:, :NEIGHBOURS]
+    return errors[nearest].mean(1) + SHARED * errors.mean(0) + TINY
+
+
 def calibrate(
     model: QuadratureMap,
     z: Float[Tensor, "n latent"],
@@ -49,6 +61,6 @@ def calibrate(
     """Intervals from z that were predicted without the checkpoints' own runs."""
     errors = (model.predict_metrics(z) - metrics).abs()
     apart = distances(z.numpy(), z.numpy(), runs)
-    scores = errors.double().numpy() / (local_errors(apart, errors.double().numpy()) + 1e-12)
+    scores = errors.double().numpy() / local_errors(apart, errors.double().numpy())
     quantiles = [run_quantile(column, runs, level) for column in scores.T]
     return Intervals(z, errors, torch.tensor(quantiles, dtype=torch.float32))

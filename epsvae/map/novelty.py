@@ -14,7 +14,7 @@ from torch import Tensor
 
 from epsvae.map.offmap import ALARMS, FOLDS, Distance, Scale, fit_distance
 
-Blocks = Mapping[str, Float[Tensor, "n _"]]
+Blocks = Mapping[str, Float[Tensor, "_ _"]]
 """What n checkpoints' probes say, by part."""
 
 
