@@ -64,7 +64,7 @@ def read_state(path: Path | str) -> StateFile:
 def write_state(
     path: Path | str,
     state: Mapping[str, Tensor],
-    step: float | None = None,
+    step: float | int | None = None,
     metrics: Mapping[str, float] | None = None,
 ) -> None:
     """Write a state dict as safetensors, at once, with its step and metrics beside it.

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import pad
 
 from epsvae.errors import LibraryError
@@ -17,12 +17,13 @@ from epsvae.map.intervals import Intervals, calibrate
 from epsvae.map.novelty import Novelty, fit_novelty
 from epsvae.map.quadrature import QuadratureMap, Reading
 from epsvae.map.readers import Choices, Readers, choose, fit_readers, simplex
-from epsvae.map.ridge import fit_ridge
 from epsvae.map.weighing import fit_weights
 from epsvae.subject import Subject
 
 FOLDS = 5
 """Groups of training runs; each is predicted by readers that were fitted to the others."""
+STRENGTHS = tuple(10.0**k for k in range(-8, 1))
+"""Of the ridge regression of the geometry, relative to the largest variance."""
 SMALLEST_SPREAD = 1e-5
 TINY = 1e-12
 
@@ -59,16 +60,14 @@ def fit_map(
         model, learned = ask_train(subject, train, n_inputs, seed, progress)
         held_out = ask(model, validation, progress)
         _fit_geometry(model, learned, held_out)
-        known, other = _readings(model, learned, held_out)
-        rest = [
-            model.link(split.replies.metrics) - reading.counts.nan_to_num(nan=0.0)
-            for split, reading in ((learned, known), (held_out, other))
-        ]
+        _fit_summaries(model, learned, held_out)
+        known, other = reading_of(model, learned), reading_of(model, held_out)
+        rest = _uncounted(model, learned, known), _uncounted(model, held_out, other)
         choices = choose((known.features, rest[0]), (other.features, rest[1]))
         readers = fit_readers(known.features, rest[0], choices, seed)
         readers.weights.copy_(_weigh(model, readers, other, held_out))
         set_readers(model, readers)
-        left_out = _without_own_runs(model, known, rest[0], learned.replies.runs, choices)
+        left_out = _without_own_runs(model, learned, held_out, choices)
         z = torch.cat([model.geometry(known.scores), left_out], 1), model.latent(other)
         intervals = calibrate(
             model,
@@ -98,21 +97,44 @@ def _fit_geometry(model: QuadratureMap, train: Split, validation: Split) -> None
     model.decoder.bias.zero_()
     missing = model.geometry_dim - turn.shape[1]
     codes = [pad(s.coordinates @ turn / scale, (0, missing)) for s in (train, validation)]
-    fit_ridge(model.geometry, (train.scores, codes[0]), (validation.scores, codes[1]))
+    _fit_linear(model.geometry, (train.scores, codes[0]), (validation.scores, codes[1]))
 
 
-def _readings(model: QuadratureMap, train: Split, validation: Split) -> tuple[Reading, Reading]:
-    """What the readers see of either split; fits the summaries and the metrics' common scale."""
+def _fit_linear(
+    layer: nn.Linear, train: tuple[Tensor, Tensor], validation: tuple[Tensor, Tensor]
+) -> None:
+    """Ridge regression on features of one common scale, without intercept: principal scores, whose
+    small directions are noise and must stay small. Validation rows choose the strength."""
+    (x, y), (held_x, held_y) = ([part.double() for part in pair] for pair in (train, validation))
+    values, basis = torch.linalg.eigh(x.T @ x / len(x))
+    rotated = basis.T @ (x.T @ y / len(x))
+    slopes = [
+        basis @ (rotated / (values.clamp_min(0) + strength * values[-1] + TINY)[:, None])
+        for strength in STRENGTHS
+    ]
+    errors = [float((held_x @ slope - held_y).square().mean()) for slope in slopes]
+    layer.weight.copy_(slopes[int(np.argmin(errors))].T)
+    layer.bias.zero_()
+
+
+def _fit_summaries(model: QuadratureMap, train: Split, validation: Split) -> None:
+    """Fit the probes' weights, the places of soft counts, and the metrics' common scale."""
     model.summaries.weights.copy_(fit_weights(_means(model, train), _means(model, validation)))
     model.summaries.fit(train.replies.kept.columns)
     linked = model.link(train.replies.metrics)
     spread = linked.std(0, correction=0)
     model.shift.copy_(linked.mean(0))
     model.scale.copy_(torch.where(spread > SMALLEST_SPREAD, spread, 1.0))
-    known, other = (
-        model.reading(split.replies.kept.columns, split.scores) for split in (train, validation)
-    )
-    return known, other
+
+
+def reading_of(model: QuadratureMap, split: Split) -> Reading:
+    """What the readers see of a split."""
+    return model.reading(split.replies.kept.columns, split.scores)
+
+
+def _uncounted(model: QuadratureMap, split: Split, reading: Reading) -> Float[Tensor, "n metrics"]:
+    """What the count leaves of the metrics, on their linked scale: the readers' targets."""
+    return model.link(split.replies.metrics) - reading.counts.nan_to_num(nan=0.0)
 
 
 def _means(model: QuadratureMap, split: Split) -> tuple[Tensor, Tensor]:
@@ -143,18 +165,22 @@ def _weigh(
 
 
 def _without_own_runs(
-    model: QuadratureMap,
-    reading: Reading,
-    targets: Float[Tensor, "n metrics"],
-    runs: np.ndarray,
-    choices: Choices,
+    model: QuadratureMap, train: Split, validation: Split, choices: Choices
 ) -> Float[Tensor, "n metrics"]:
-    """What readers say of each training checkpoint that were fitted to other folds of runs."""
+    """What is said of each training checkpoint by probes weighed and readers fitted without its
+    fold of runs."""
+    runs, weights = train.replies.runs, model.summaries.weights.clone()
     fold = torch.from_numpy(np.unique(runs, return_inverse=True)[1] % FOLDS)
-    predicted = torch.zeros_like(targets)
+    predicted = torch.zeros_like(train.replies.metrics)
     for here in (fold == number for number in fold.unique()):
         rest = ~here if (~here).any() else here
+        columns, means = _means(model, train)
+        others = columns[rest], means[rest]
+        model.summaries.weights.copy_(fit_weights(others, _means(model, validation)))
+        reading = reading_of(model, train)
+        targets = _uncounted(model, train, reading)
         readers = fit_readers(reading.features[rest], targets[rest], choices, model.config.seed)
         readers.weights.copy_(model.readers.weights)
         predicted[here] = readers(reading.features[here], reading.counts[here])
+    model.summaries.weights.copy_(weights)
     return predicted

@@ -1,7 +1,6 @@
 """The map of any subject: fitted on toys, saved, loaded, and held against what runs nothing."""
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -134,11 +133,12 @@ def test_a_map_is_the_same_after_it_was_saved(fitted, path, splits):
     assert [p.name for p in path.parent.iterdir()] == [path.name]
 
 
-def test_the_same_seed_gives_the_same_map(fitted, blobs, splits):
-    again = fit_map(blobs, *splits[:2], N_INPUTS)
+def test_the_same_seed_gives_the_same_map(blobs, splits):
+    few = splits[0][:30], splits[1][:10]
+    a, b, c = (fit_map(blobs, *few, 8, seed).model for seed in (0, 0, 1))
     state = splits[2][0].state
-    a, b = again.model.encode(state), fitted.model.encode(state)
-    torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(a.encode(state), b.encode(state), rtol=1e-4, atol=1e-4)
+    assert not torch.equal(a.probes, c.probes)
 
 
 def test_another_subject_is_refused(path):
@@ -245,9 +245,13 @@ def test_probes_and_anchors_are_apart_where_the_pool_is_large(blobs):
     assert len(draw_questions(blobs, 64, 10_000, 0).anchors) == 26  # long answers, fewer anchors
 
 
+def spread(tensor):
+    return tensor.std(correction=0)
+
+
 def statistics(examples):
     parts = [
-        torch.stack([f(t) for t in e.state.values() for f in (torch.mean, torch.std, torch.amax)])
+        torch.stack([f(t) for t in e.state.values() for f in (torch.mean, spread, torch.amax)])
         for e in examples
     ]
     return torch.stack(parts)
@@ -257,7 +261,7 @@ def test_without_labels_the_default_features_beat_weight_statistics():
     from epsvae.map.forest import grow_forest
 
     tones, zoo = load_subject(TOYS / "tones.py"), load_zoo()
-    train, validation, test = (zoo.tones_zoo(tones, n, seed) for seed, n in enumerate((30, 10, 15)))
+    train, validation, test = (zoo.tones_zoo(tones, n, seed) for seed, n in enumerate((24, 8, 15)))
     model = fit_map(tones, train, validation, N_INPUTS).model
     said, _, mean = errors(model, test)
     weights = []
@@ -267,4 +271,3 @@ def test_without_labels_the_default_features_beat_weight_statistics():
         weights.append((trees(statistics(test)) - true).abs().mean())
     assert (said < 0.5 * torch.stack(weights)).all()
     assert (said < 0.3 * mean).all()
-    assert replace(model.config, seed=1) != model.config
