@@ -65,7 +65,7 @@ def fit_map(
         rest = _uncounted(model, learned, known), _uncounted(model, held_out, other)
         choices = choose((known.features, rest[0]), (other.features, rest[1]))
         readers = fit_readers(known.features, rest[0], choices, seed)
-        readers.weights.copy_(_weigh(model, readers, other, held_out))
+        readers.weigh(_weigh(model, readers, other, held_out))
         set_readers(model, readers)
         left_out = _without_own_runs(model, learned, held_out, choices)
         z = torch.cat([model.geometry(known.scores), left_out], 1), model.latent(other)
@@ -179,8 +179,8 @@ def _without_own_runs(
         model.summaries.weights.copy_(fit_weights(others, _means(model, validation)))
         reading = reading_of(model, train)
         targets = _uncounted(model, train, reading)
-        readers = fit_readers(reading.features[rest], targets[rest], choices, model.config.seed)
-        readers.weights.copy_(model.readers.weights)
+        rows = reading.features[rest], targets[rest]
+        readers = fit_readers(*rows, choices, model.config.seed, model.readers.weights)
         predicted[here] = readers(reading.features[here], reading.counts[here])
     model.summaries.weights.copy_(weights)
     return predicted

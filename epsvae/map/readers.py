@@ -19,6 +19,7 @@ from epsvae.map.forest import Forest, grow_forest
 from epsvae.map.ridge import fit_ridge
 
 READERS = ("count", "ridge", "kernel", "trees")
+TREES = READERS.index("trees")
 WIDTHS = (0.5, 1.0, 2.0, 4.0)
 """Of the kernel, relative to the root mean square norm of the training rows."""
 STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
@@ -65,6 +66,13 @@ class Readers(nn.Module):
         self.forests = nn.ModuleList([Forest(n) for n in n_nodes])  # type: ignore[assignment]
         self.register_buffer("weights", torch.zeros(len(READERS), n_metrics))
 
+    def weigh(self, weights: Float[Tensor, "readers metrics"]) -> None:
+        """Set the weights; trees that count for nothing are felled."""
+        self.weights.copy_(weights)
+        kept = zip(self.forests, weights[TREES].tolist(), strict=True)
+        forests = [forest if weight > 0 else Forest(1) for forest, weight in kept]
+        self.forests = nn.ModuleList(forests)  # type: ignore[assignment]
+
     def standardise(self, x: Float[Tensor, "n features"]) -> Float[Tensor, "n features"]:
         """Features with mean 0 and spread 1 on training rows, none further than `FURTHEST`."""
         return ((x - self.mean) / self.spread).clamp(-FURTHEST, FURTHEST)
@@ -89,10 +97,21 @@ class Readers(nn.Module):
 
 @torch.no_grad()
 def fit_readers(
-    x: Float[Tensor, "n features"], y: Float[Tensor, "n metrics"], choices: Choices, seed: int
+    x: Float[Tensor, "n features"],
+    y: Float[Tensor, "n metrics"],
+    choices: Choices,
+    seed: int,
+    weights: Float[Tensor, "readers metrics"] | None = None,
 ) -> Readers:
-    """Readers of some training rows, not yet weighed; all randomness comes from the seed."""
-    forests = [grow_forest(x, column, seed) for column in y.T]
+    """Readers of some training rows; all randomness comes from the seed.
+
+    With `weights`, trees that count for nothing are not grown.
+    """
+    grown = [True] * y.shape[1] if weights is None else (weights[TREES] > 0).tolist()
+    forests = [
+        grow_forest(x, column, seed) if grow else Forest(1)
+        for column, grow in zip(y.T, grown, strict=True)
+    ]
     order = torch.randperm(len(x), generator=torch.Generator().manual_seed(seed))
     centred_on = order[:MOST_CENTRES].sort().values
     n_nodes = [len(forest.value) for forest in forests]
@@ -114,6 +133,8 @@ def fit_readers(
     for metric, (width, strength) in enumerate(choices.kernel):
         readers.width[metric] = width * scale
         readers.dual[:, metric] = _dual(*solved[width], y[centred_on][:, metric], strength)
+    if weights is not None:
+        readers.weights.copy_(weights)
     return readers
 
 
