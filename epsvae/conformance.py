@@ -1,7 +1,6 @@
 """Does a subject keep its side of the seam? Each fault in a plain sentence, with its mend.
 
-In the manner of scikit-learn's `check_estimator`: what others write is asked everything that a map
-relies on.
+In the manner of scikit-learn's `check_estimator`, it asks everything that a map relies on.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,7 +15,7 @@ from epsvae.subject import State, Subject, permuted
 from epsvae.users_code import UsersCode
 
 N_INPUTS = 8
-"""Inputs that the checks ask; two more than one group of a batch norm would hide."""
+"""Inputs that most checks ask."""
 CLOSE = 1e-4
 """Two answers agree if they differ by less, as a share of the largest answer."""
 MEANS_CLOSE = 1e-3
@@ -30,8 +29,8 @@ WIDEST = 64
 def check(subject: Subject, states: Sequence[State] = ()) -> list[str]:
     """What is wrong with a subject, in sentences that say how to mend it; none if all is well.
 
-    `states` are checkpoints to try; without any, the subject's `example()` is. Everything that the
-    subject defines is called; what it raises is a fault like any other.
+    `states` are checkpoints to try, by default the subject's `example()`. All that the subject
+    defines is called; what it raises is a fault too.
     """
     try:
         check_parts("subject", subject)
@@ -47,11 +46,10 @@ def check(subject: Subject, states: Sequence[State] = ()) -> list[str]:
 def _example(subject: Subject) -> State:
     with UsersCode("subject", "example() to give a state dict"):
         state = subject.example()
-    if not isinstance(state, Mapping) or not all(isinstance(t, Tensor) for t in state.values()):
-        raise SubjectError(
-            f"subject: expected example() to give a state dict, found {type(state).__name__}"
-        )
-    return state
+    if isinstance(state, Mapping) and all(isinstance(t, Tensor) for t in state.values()):
+        return state
+    found = type(state).__name__
+    raise SubjectError(f"subject: expected example() to give a state dict, found {found}")
 
 
 def _faults(subject: Subject, state: State) -> Iterator[str]:
@@ -108,8 +106,8 @@ def _of_answers(subject: Subject, module: nn.Module) -> Iterator[str]:
         fewer = subject.answer(module, inputs[: n // 2])
     if fewer.shape[1:] != answers.shape[1:]:
         yield (
-            f"answers to {n} inputs are {answers.shape[1]} numbers each, those to {n // 2} inputs "
-            f"{tuple(fewer.shape[1:])}; the length must not depend on how many are asked."
+            f"The length of an answer must not depend on how many are asked; it is "
+            f"{answers.shape[1]} for {n} inputs, {tuple(fewer.shape[1:])} for {n // 2}."
         )
         return
     if not answers.isfinite().all():
@@ -271,10 +269,7 @@ def _of_side_effects(subject: Subject, module: nn.Module, state: State) -> Itera
     _answers(subject, module)
     subject.measure(module)
     if not torch.equal(before, torch.random.get_rng_state()):
-        yield (
-            "answer or measure draws from torch's global random generator; draw from a "
-            "torch.Generator with a fixed seed."
-        )
+        yield "answer or measure draws from torch's global random generator; draw from your own."
     if torch.is_grad_enabled() != enabled:
         torch.set_grad_enabled(enabled)
         yield "answer or measure switches gradients for all; write `with torch.no_grad():` instead."

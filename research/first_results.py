@@ -90,7 +90,7 @@ def _rows(
 ) -> Iterator[dict[str, object]]:
     weights = _replicates(runs)
     for row, (inputs, predicted) in rows.items():
-        errors = np.nanmean(np.abs(predicted - true), axis=0) if len(predicted) else true * np.nan
+        errors = np.ma.masked_invalid(np.abs(predicted - true)).mean(0).filled(np.nan)
         for i, metric in enumerate(subject.metrics):
             means = weights @ errors[:, i]
             low, high = np.quantile(means[1:], [0.025, 0.975])
