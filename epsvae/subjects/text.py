@@ -5,7 +5,7 @@ on is predicted from those before it. The full evaluation predicts 640,000 chara
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -18,6 +18,7 @@ from epsvae.subjects.source_text import CHARACTERS, VOCABULARY, corpus, windows
 
 CONTEXT = 32
 N_WINDOWS = 20_000
+LAYERS = 2
 HEADS = 2
 """Attention heads of a layer, at any width."""
 CHUNK = 128
@@ -46,11 +47,9 @@ class Block(nn.Module):
         """One layer; position t sees positions up to t."""
         qkv = self.attend(F.layer_norm(x, x.shape[-1:])).unflatten(-1, (3, HEADS, -1))
         q, k, v = qkv.movedim(-3, 0).transpose(-3, -2)
-        later = torch.ones(x.shape[-2], x.shape[-2], dtype=torch.bool, device=x.device).triu(1)
-        scores = (q * q.shape[-1] ** -0.5) @ k.mT
-        heads = scores.masked_fill(later, -math.inf).softmax(-1) @ v
+        heads = F.scaled_dot_product_attention(q, k, v, is_causal=True)
         x = x + self.mix(heads.transpose(-3, -2).flatten(-2))
-        return x + self.down(F.relu(self.up(F.layer_norm(x, x.shape[-1:]))))
+        return x + self.down(self.up(F.layer_norm(x, x.shape[-1:])).relu_())
 
 
 class Transformer(nn.Module):
@@ -60,12 +59,12 @@ class Transformer(nn.Module):
     the first table serves as the last layer too.
     """
 
-    def __init__(self, width: int, layers: int = 2) -> None:
+    def __init__(self, width: int) -> None:
         super().__init__()
         self.characters = nn.Embedding(VOCABULARY, width)
         self.earlier = nn.ModuleList(nn.Embedding(VOCABULARY, width) for _ in range(2))
         self.places = nn.Parameter(torch.zeros(CONTEXT, width))
-        self.blocks = nn.ModuleList(Block(width) for _ in range(layers))
+        self.blocks = nn.ModuleList(Block(width) for _ in range(LAYERS))
 
     def forward(self, x: Int[Tensor, "n t"]) -> Float[Tensor, "n t characters"]:
         """Characters as symbols; at least 3 and at most 32 of them."""
@@ -93,7 +92,7 @@ COLUMNS = (
 
 
 class Text(Subject):
-    """Transformers of any width and depth that read windows of 32 characters.
+    """Transformers of any even width that read windows of 32 characters.
 
     Metrics, over 20,000 windows of held-out text:
 
@@ -107,6 +106,7 @@ class Text(Subject):
     """
 
     name = "text"
+    targets: Tensor
     metrics = (
         Metric("bits", low=0.0, better="lower"),
         Metric("closing", 0.0, 1.0),
@@ -121,11 +121,11 @@ class Text(Subject):
         """(N, 2): how many characters of each window ask for each of the two skills."""
         self.symmetry = tuple(
             Units(((f"{name}.up.weight", 0), (f"{name}.up.bias", 0), (f"{name}.down.weight", 1)))
-            for name in ("blocks.0", "blocks.1")
+            for name in (f"blocks.{layer}" for layer in range(LAYERS))
         )
 
     def build(self, state: State) -> Transformer:
-        """The network of a state dict; its width and depth are those of the entries.
+        """The network of a state dict; its width is that of the entries.
 
         Raises SubjectError for any entry that is missing, unknown, of another shape or not of
         floating point numbers.
@@ -136,9 +136,8 @@ class Text(Subject):
                 f"characters.weight: expected {VOCABULARY} rows, a multiple of {HEADS} columns, "
                 f"found {'none' if table is None else tuple(table.shape)}"
             )
-        layers = sum(name.endswith("mix.weight") for name in state)
         with torch.device("meta"):
-            module = Transformer(table.shape[1], layers)
+            module = Transformer(table.shape[1])
         _same_shapes(module.state_dict(), state)
         module = module.to(table.dtype).to_empty(device=table.device)
         module.load_state_dict(dict(state), strict=True)
@@ -147,6 +146,14 @@ class Text(Subject):
     def answer(self, module: nn.Module, inputs: Tensor) -> Float[Tensor, "n answers"]:
         """`COLUMNS` of each window of 33 symbols."""
         return _answers(module, inputs, asked(inputs))
+
+    def answer_stack(
+        self, states: Sequence[State], inputs: Tensor
+    ) -> Float[Tensor, "checkpoints n answers"]:
+        """One after the other: their products are large enough, batched ones are no faster."""
+        skills = asked(inputs)
+        with torch.no_grad():
+            return torch.stack([_answers(self.build(s), inputs, skills) for s in states])
 
     def measure(self, module: nn.Module) -> Mapping[str, float]:
         """Every metric over all windows."""

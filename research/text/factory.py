@@ -1,6 +1,7 @@
 """Trains the runs of the text library and writes their checkpoints, each with its evaluation."""
 
 import json
+import math
 import multiprocessing
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
@@ -14,6 +15,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 from tqdm import tqdm
 
+from epsvae.errors import LibraryError
 from epsvae.library.atomic import remove_partials, replacing
 from epsvae.subjects.text import N_WINDOWS, Text
 from research.text.recipes import Recipe
@@ -48,7 +50,8 @@ SMALL = Plan(steps=40, checkpoints=3, first=5, windows=300)
 def build_library(root: Path, recipes: Sequence[Recipe], plan: Plan, processes: int = 2) -> None:
     """Train every run that is not complete under ``root/<split>/<run>/``.
 
-    A run is complete when its ``recipe.json`` is there, which is written last.
+    A run is complete when its ``recipe.json`` is there, which is written last. Of the others the
+    checkpoints that are there are kept: training is repeated, evaluating them is not.
     """
     missing = [r for r in recipes if not (_folder(root, r) / "recipe.json").is_file()]
     groups = _groups(missing)
@@ -99,13 +102,21 @@ def train_group(root: Path, recipes: Sequence[Recipe], plan: Plan) -> None:
         remove_partials(folder)
     for step, states in train(recipes, plan):
         for recipe, state in zip(recipes, states, strict=True):
-            metrics = subject.measure(subject.build(state))
-            notes = {"step": str(step), "metrics": json.dumps(dict(metrics))}
-            with replacing(_folder(root, recipe) / f"step-{step:06d}.safetensors") as path:
-                save_file(state, path, notes)
+            path = _folder(root, recipe) / f"step-{step:06d}.safetensors"
+            if not path.is_file():
+                write_checkpoint(path, step, state, subject)
     for recipe in recipes:
         with replacing(_folder(root, recipe) / "recipe.json") as path:
             path.write_text(json.dumps(recipe.as_json(), indent=1) + "\n", encoding="utf-8")
+
+
+def write_checkpoint(path: Path, step: int, state: dict[str, Tensor], subject: Text) -> None:
+    """The state with its full evaluation in the file's metadata."""
+    metrics = dict(subject.measure(subject.build(state)))
+    if not math.isfinite(metrics["bits"]):
+        raise LibraryError(f"{path}: expected a network with finite bits, found {metrics['bits']}")
+    with replacing(path) as temporary:
+        save_file(state, temporary, {"step": str(step), "metrics": json.dumps(metrics)})
 
 
 @cache

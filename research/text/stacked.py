@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from epsvae.subjects.text import HEADS
+from epsvae.subjects.text import HEADS, LAYERS
 
 BETAS = (0.9, 0.99)
 EPSILON = 1e-8
@@ -19,9 +19,7 @@ LARGEST_GRADIENT = 1.0
 """Norm to which larger gradients are cut."""
 
 
-def logits(
-    state: Mapping[str, Tensor], x: Int[Tensor, "r n t"], layers: int
-) -> Float[Tensor, "r m characters"]:
+def logits(state: Mapping[str, Tensor], x: Int[Tensor, "r n t"]) -> Float[Tensor, "r m characters"]:
     """Logits of each run's own network on its own n windows; m = n * t."""
     table = state["characters.weight"]
     (r, n, t), (_, characters, d) = x.shape, table.shape
@@ -31,7 +29,7 @@ def logits(
         earlier = state[f"earlier.{lag - 1}.weight"].reshape(-1, d)
         h = h + F.pad(F.embedding(rows[..., :-lag], earlier), (0, 0, lag, 0))
     h = h.view(r, n * t, d)
-    for layer in range(layers):
+    for layer in range(LAYERS):
         h = _block(h, state, f"blocks.{layer}.", (r * n, t))
     return F.layer_norm(h, (d,)) @ table.mT
 
@@ -54,7 +52,6 @@ class Stack:
 
     def __init__(self, states: Sequence[Mapping[str, Tensor]]) -> None:
         shapes = {name: tensor.shape for name, tensor in states[0].items()}
-        self.layers = sum(name.endswith("mix.weight") for name in shapes)
         rows = [torch.cat([state[name].flatten() for name in shapes]) for state in states]
         self.values = torch.stack(rows)
         self.mean, self.square = torch.zeros_like(self.values), torch.zeros_like(self.values)
@@ -70,7 +67,7 @@ class Stack:
     ) -> Float[Tensor, "r"]:
         """One step of every run on its own windows; gives the losses before it (nats)."""
         r = len(x)
-        scores = logits(self.state, x[..., :-1], self.layers)
+        scores = logits(self.state, x[..., :-1])
         right = x[..., 1:].reshape(-1)
         losses = F.cross_entropy(scores.flatten(0, 1), right, reduction="none").view(r, -1).mean(1)
         gradients = torch.autograd.grad(losses.sum(), list(self.state.values()))

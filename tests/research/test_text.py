@@ -47,7 +47,7 @@ def test_stacked_logits_are_the_modules(recipes, width):
     states = [first_state(recipe) for recipe in of_width(recipes, width, 3)]
     x, subject = Reader(recipes[0]).read(3)[..., :-1], Text(8)
     with torch.no_grad():
-        together = logits(Stack(states).state, x, 2)
+        together = logits(Stack(states).state, x)
         single = [subject.build(s)(x[i]) for i, s in enumerate(states)]
     torch.testing.assert_close(together, torch.stack(single).flatten(1, 2), rtol=0, atol=1e-4)
 
@@ -115,11 +115,12 @@ def test_library_from_end_to_end_and_resumed(tmp_path):
     recipe = json.loads((files[-1].parent / "recipe.json").read_text())
     assert recipe["family"] in files[-1].parent.name
 
-    gone, kept = files[0].parent, files[-1]
-    before, stamp = load_file(files[0]), kept.stat().st_mtime_ns
-    (gone / "recipe.json").unlink()
+    kept, before = files[1], load_file(files[0])
+    stamp = kept.stat().st_mtime_ns
+    (files[0].parent / "recipe.json").unlink()
+    files[0].unlink()
     build_library(tmp_path, chosen, SMALL, processes=1)
-    assert (gone / "recipe.json").is_file()
+    assert (files[0].parent / "recipe.json").is_file()
     assert kept.stat().st_mtime_ns == stamp
     for name, tensor in load_file(files[0]).items():
         torch.testing.assert_close(before[name], tensor, rtol=0, atol=1e-4)
