@@ -1,4 +1,8 @@
-"""Fit the map of a subject from its past runs; every choice looks at validation runs only."""
+"""Fit the map of a subject from its past runs.
+
+Strengths and widths are chosen on validation runs; the mean of the readers also on training runs,
+each predicted by readers that were fitted without it.
+"""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -16,7 +20,7 @@ from epsvae.map.data import run_weights
 from epsvae.map.intervals import Intervals, calibrate
 from epsvae.map.novelty import Novelty, fit_novelty
 from epsvae.map.quadrature import QuadratureMap, Reading
-from epsvae.map.readers import Choices, Readers, choose, fit_readers, simplex
+from epsvae.map.readers import READERS, Choices, Readers, choose, fit_readers, simplex
 from epsvae.map.weighing import fit_weights
 from epsvae.subject import Subject
 
@@ -45,7 +49,7 @@ def fit_map(
     seed: int = 0,
     progress: bool = False,
 ) -> FittedMap:
-    """The map of a subject from training runs, its choices made on validation runs.
+    """The map of a subject from training runs, its choices made with validation runs.
 
     `n_inputs` of the subject's inputs are the probes. Each checkpoint runs once, over probes and
     anchors; states are taken from `train` and `validation` as they are needed, so that both may
@@ -65,16 +69,15 @@ def fit_map(
         rest = _uncounted(model, learned, known), _uncounted(model, held_out, other)
         choices = choose((known.features, rest[0]), (other.features, rest[1]))
         readers = fit_readers(known.features, rest[0], choices, seed)
-        readers.weigh(_weigh(model, readers, other, held_out))
+        metrics = torch.cat([learned.replies.metrics, held_out.replies.metrics])
+        runs = np.concatenate([learned.replies.runs, held_out.replies.runs])
+        unseen = _without_own_runs(model, learned, held_out, choices)
+        said = torch.cat([unseen, readers.each(other.features, other.counts)], 1)
+        readers.weigh(_weigh(model, said, metrics, runs))
         set_readers(model, readers)
-        left_out = _without_own_runs(model, learned, held_out, choices)
-        z = torch.cat([model.geometry(known.scores), left_out], 1), model.latent(other)
-        intervals = calibrate(
-            model,
-            torch.cat(z),
-            torch.cat([learned.replies.metrics, held_out.replies.metrics]),
-            np.concatenate([learned.replies.runs, held_out.replies.runs]),
-        )
+        codes = torch.cat([model.geometry(known.scores), model.geometry(other.scores)])
+        z = torch.cat([codes, (said * readers.weights[:, None]).sum(0)], 1)
+        intervals = calibrate(model, z, metrics, runs)
         novelty = fit_novelty(known.blocks(), learned.replies.runs, other.blocks())
     return FittedMap(model, intervals, novelty)
 
@@ -147,17 +150,21 @@ def _means(model: QuadratureMap, split: Split) -> tuple[Tensor, Tensor]:
 
 
 def _weigh(
-    model: QuadratureMap, readers: Readers, reading: Reading, split: Split
+    model: QuadratureMap,
+    said: Float[Tensor, "readers n metrics"],
+    metrics: Float[Tensor, "n metrics"],
+    runs: np.ndarray,
 ) -> Float[Tensor, "readers metrics"]:
-    """The mean of readers with the smallest absolute error, each run counting the same."""
-    said = readers.each(reading.features, reading.counts)
-    counted = ~reading.counts.isnan().any(0)
-    weight = torch.from_numpy(run_weights(split.replies.runs)).float()
+    """The mean of readers with the smallest absolute error on runs that they were not fitted to,
+    each run counting the same; a count that is not there gets no weight."""
+    weight = torch.from_numpy(run_weights(runs)).float()
+    counted = torch.zeros(metrics.shape[1], dtype=torch.bool)
+    counted[list(model.config.counted)] = True
     best = torch.full((len(counted),), torch.inf)
     chosen = said.new_zeros(len(said), len(counted))
     for mixture in simplex(len(said)):
         predicted = model.unlink((said * mixture[:, None, None]).sum(0))
-        errors = weight @ (predicted - split.replies.metrics).abs()
+        errors = weight @ (predicted - metrics).abs()
         better = (errors < best) & (counted | (mixture[0] == 0))
         best = torch.where(better, errors, best)
         chosen = torch.where(better, mixture[:, None], chosen)
@@ -166,12 +173,12 @@ def _weigh(
 
 def _without_own_runs(
     model: QuadratureMap, train: Split, validation: Split, choices: Choices
-) -> Float[Tensor, "n metrics"]:
-    """What is said of each training checkpoint by probes weighed and readers fitted without its
-    fold of runs."""
+) -> Float[Tensor, "readers n metrics"]:
+    """What each reader says of a training checkpoint, the probes weighed and the readers fitted
+    without the checkpoint's fold of runs."""
     runs, weights = train.replies.runs, model.summaries.weights.clone()
     fold = torch.from_numpy(np.unique(runs, return_inverse=True)[1] % FOLDS)
-    predicted = torch.zeros_like(train.replies.metrics)
+    said = torch.zeros(len(READERS), *train.replies.metrics.shape)
     for here in (fold == number for number in fold.unique()):
         rest = ~here if (~here).any() else here
         columns, means = _means(model, train)
@@ -180,7 +187,7 @@ def _without_own_runs(
         reading = reading_of(model, train)
         targets = _uncounted(model, train, reading)
         rows = reading.features[rest], targets[rest]
-        readers = fit_readers(*rows, choices, model.config.seed, model.readers.weights)
-        predicted[here] = readers(reading.features[here], reading.counts[here])
+        readers = fit_readers(*rows, choices, model.config.seed)
+        said[:, here] = readers.each(reading.features[here], reading.counts[here])
     model.summaries.weights.copy_(weights)
-    return predicted
+    return said

@@ -97,21 +97,10 @@ class Readers(nn.Module):
 
 @torch.no_grad()
 def fit_readers(
-    x: Float[Tensor, "n features"],
-    y: Float[Tensor, "n metrics"],
-    choices: Choices,
-    seed: int,
-    weights: Float[Tensor, "readers metrics"] | None = None,
+    x: Float[Tensor, "n features"], y: Float[Tensor, "n metrics"], choices: Choices, seed: int
 ) -> Readers:
-    """Readers of some training rows; all randomness comes from the seed.
-
-    With `weights`, trees that count for nothing are not grown.
-    """
-    grown = [True] * y.shape[1] if weights is None else (weights[TREES] > 0).tolist()
-    forests = [
-        grow_forest(x, column, seed) if grow else Forest(1)
-        for column, grow in zip(y.T, grown, strict=True)
-    ]
+    """Readers of some training rows, not yet weighed; all randomness comes from the seed."""
+    forests = [grow_forest(x, column, seed) for column in y.T]
     order = torch.randperm(len(x), generator=torch.Generator().manual_seed(seed))
     centred_on = order[:MOST_CENTRES].sort().values
     n_nodes = [len(forest.value) for forest in forests]
@@ -133,8 +122,6 @@ def fit_readers(
     for metric, (width, strength) in enumerate(choices.kernel):
         readers.width[metric] = width * scale
         readers.dual[:, metric] = _dual(*solved[width], y[centred_on][:, metric], strength)
-    if weights is not None:
-        readers.weights.copy_(weights)
     return readers
 
 
