@@ -9,7 +9,7 @@ with trees, which run nothing; and a constant, the training mean.
 """
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -18,7 +18,7 @@ import pandas as pd
 import torch
 import typer
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 from tqdm import tqdm
 
 from epsvae.checkpoints import find_checkpoints
@@ -127,9 +127,19 @@ def _subsets(subject: Subject, asked: Sequence[Example], n_inputs: int, seed: in
     for column, example in enumerate(tqdm(asked, desc="random subsets", unit="file")):
         module = subject.build(example.state)
         for draw, part in enumerate(parts):
-            measured = part.measure(module)
+            measured = _measured(part, module)
             result[draw, column] = [measured[metric.name] for metric in subject.metrics]
     return result
+
+
+def _measured(part: Subject, module: nn.Module) -> Mapping[str, float]:
+    """The metrics of a part of the inputs: by the subject's `scores` of answers, if it has them."""
+    scores = getattr(part, "scores", None)
+    if scores is None:
+        return part.measure(module)
+    with torch.no_grad():
+        measured: Mapping[str, float] = scores(part.answer(module, part.inputs), part.targets)
+    return measured
 
 
 def _restricted(subject: Subject, places: Tensor) -> Subject:
