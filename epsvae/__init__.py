@@ -21,6 +21,10 @@ _ROOMS = {
     "open_release": "map.release",
     "predict_files": "map.predict",
     "find_pareto_efficient": "uses.pareto",
+    "Metric": "subject",
+    "Subject": "subject",
+    "check": "conformance",
+    "load_subject": "loading",
 }
 __all__ = list(_ROOMS)
 

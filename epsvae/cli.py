@@ -20,10 +20,14 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 library_app = typer.Typer(no_args_is_help=True, help="Libraries of checkpoints on disk.")
+subject_app = typer.Typer(no_args_is_help=True, help="Your own networks: one file says what.")
 app.add_typer(library_app, name="library")
+app.add_typer(subject_app, name="subject")
 
 ARTIFACTS = Path("artifacts")
 Root = Annotated[Path, typer.Option(help="Folder of the libraries.")]
+SUBJECT_HELP = "Your networks: a file my_subject.py, or package.module:Name. Its code is run."
+SubjectName = Annotated[str, typer.Argument(metavar="SUBJECT", help=SUBJECT_HELP)]
 Jobs = Annotated[int, typer.Option(help="Processes side by side, one thread each.", min=1)]
 
 
@@ -85,6 +89,65 @@ def train(
     typer.echo(history.to_string(index=False))
 
 
+@subject_app.command("new")
+def subject_new(
+    file: Annotated[Path, typer.Argument(help="Where to write it: my_subject.py.")],
+) -> None:
+    """Write a first subject, a tiny classifier that works, to be changed into yours."""
+    from epsvae.loading import write_template
+
+    write_template(file)
+    typer.echo(f"{file} written; try it: epsvae subject check {file}")
+
+
+@subject_app.command("check")
+def subject_check(
+    subject: SubjectName,
+    checkpoints: Annotated[
+        list[Path] | None, typer.Argument(help="Files to try; default: the subject's example().")
+    ] = None,
+) -> None:
+    """Say what is wrong with a subject, and how to mend it. Runs the subject's code."""
+    from epsvae.checkpoints import read_state
+    from epsvae.conformance import check
+    from epsvae.loading import load_subject
+
+    states = [read_state(path).state for path in checkpoints or []]
+    faults = check(load_subject(subject), states)
+    for fault in faults:
+        typer.echo(f"- {fault}")
+    if faults:
+        raise typer.Exit(1)
+    typer.echo(f"{subject}: keeps its side")
+
+
+@app.command()
+def fit(
+    folder: Annotated[Path, typer.Argument(help="Folder of checkpoints, one folder a run.")],
+    subject: Annotated[str, typer.Option(help=SUBJECT_HELP)],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The map to write.")],
+    inputs: Annotated[int, typer.Option(help="How many of the subject's inputs to run.")] = 64,
+    seed: Annotated[int, typer.Option(help="Draws the inputs, and the runs that validate.")] = 0,
+) -> None:
+    """Fit a map of your own networks: from a few answers to every metric, with intervals.
+
+    Uses FOLDER/train and FOLDER/validation if they are there, else draws which
+    runs validate. Where a file does not carry its metrics, they are measured.
+    Example:
+
+      epsvae fit runs --subject my_subject.py -o map.safetensors
+    """
+    from epsvae.folders import examples, split_runs
+    from epsvae.loading import load_subject
+    from epsvae.map.learn import fit_map
+    from epsvae.map.map_file import save_map
+
+    family = load_subject(subject)
+    train, validation = (examples(family, table) for table in split_runs(folder, seed))
+    save_map(fit_map(family, train, validation, inputs, seed, progress=True), out)
+    typer.echo(f"{out} written; use it: epsvae predict FILES --map {out} --subject {subject}")
+
+
 @app.command()
 def predict(
     files: Annotated[
@@ -95,10 +158,14 @@ def predict(
         "data/reference/both/map.pt"
     ),
     csv: Annotated[bool, typer.Option("--csv", help="Every column, for a program.")] = False,
+    subject: Annotated[
+        str | None, typer.Option(help=SUBJECT_HELP + " Needed for maps that `fit` wrote.")
+    ] = None,
 ) -> None:
     """Print the three metrics that a map predicts for checkpoint files, without running them.
 
-    With a calibration.safetensors beside the map, each metric has a 90 %
+    A map that `epsvae fit` wrote needs its --subject, whose metrics it
+    predicts. With a calibration.safetensors beside the map, each metric has a 90 %
     interval. A file whose off-map score is above 1 is flagged: nothing is
     promised there, and no interval is shown. The column "why" says what is
     unlike the training checkpoints: the behaviour that the map reads, or only
@@ -106,8 +173,12 @@ def predict(
     """
     from epsvae.map.calibration import FILE, load_calibration
     from epsvae.map.files import load_epsilon_vae
+    from epsvae.map.map_file import is_subject_map
     from epsvae.map.predict import predict_files, readable
 
+    if subject is not None or is_subject_map(map_file):
+        _predict_states(files, map_file, subject, csv)
+        return
     model, beside = load_epsilon_vae(map_file), map_file.with_name(FILE)
     calibration = load_calibration(beside) if beside.is_file() else None
     outcome = predict_files(model, files, calibration)
@@ -115,9 +186,30 @@ def predict(
         typer.echo(outcome.table.to_csv(index=False), nl=False)
     else:
         typer.echo(readable(outcome.table))
-    for reason in outcome.refused:
+    _refuse(outcome.refused)
+
+
+def _predict_states(files: list[Path], map_file: Path, subject: str | None, csv: bool) -> None:
+    """`predict` for the maps that `fit` wrote."""
+    from epsvae.loading import load_subject
+    from epsvae.map.map_file import load_map
+    from epsvae.map.predict_states import predict_states, readable
+
+    if subject is None:
+        raise EpsvaeError(f"{map_file}: expected --subject, the file of its networks, found none")
+    fitted = load_map(map_file, load_subject(subject))
+    outcome = predict_states(fitted, files)
+    if csv:
+        typer.echo(outcome.table.to_csv(index=False), nl=False)
+    elif len(outcome.table):
+        typer.echo(readable(outcome, fitted))
+    _refuse(outcome.refused)
+
+
+def _refuse(reasons: list[str]) -> None:
+    for reason in reasons:
         typer.echo(f"refused: {reason}", err=True)
-    if outcome.refused:
+    if reasons:
         raise typer.Exit(1)
 
 

@@ -81,6 +81,9 @@ class Subject:
     """(N, ...) right answers, where there are any."""
     symmetry: Sequence["Units"] = ()
     """Hidden units that may be reordered without changing any answer, for `check`."""
+    stacks: ClassVar[bool] = True
+    """May networks of equal shapes run together under `torch.func.vmap`? Set it to False where
+    `answer` branches on what the module says, or uses what vmap cannot."""
 
     def build(self, state: State) -> nn.Module:
         """The network of a state dict, in evaluation mode.
@@ -125,18 +128,25 @@ class Subject:
     ) -> Float[Tensor, "checkpoints n answers"]:
         """Answers of many checkpoints, as `answer` gives them one by one; without gradients.
 
-        Networks of equal shapes run together (`torch.func.vmap`). Override it where `answer` does
-        more than call the module, or branches on what the module says.
+        Networks of equal shapes run together (`torch.func.vmap`), unless `stacks` is False.
+        Override it where there is a faster way.
         """
         with torch.no_grad():
             modules = [self.build(state) for state in states]
             shapes = {tuple((n, t.shape) for n, t in m.state_dict().items()) for m in modules}
-            if len(modules) == 1 or len(shapes) > 1:
+            if len(modules) == 1 or len(shapes) > 1 or not self.stacks:
                 return torch.stack([self.answer(module, inputs) for module in modules])
             parameters, buffers = stack_module_state(modules)
             together = torch.vmap(lambda p, b: self.answer(_Bound(modules[0], p, b), inputs))
             answers: Tensor = together(parameters, buffers)
             return answers
+
+    def example(self) -> State:
+        """Any state dict that `build` accepts, for `check`; it need not be trained."""
+        raise SubjectError(
+            f"{type(self).__name__}: expected example() -> a state dict that build accepts, found "
+            "none; write it, or give a checkpoint"
+        )
 
     def metric(self, name: str) -> Metric:
         """The metric of that name; raises SubjectError for an unknown one."""
@@ -174,3 +184,10 @@ def permuted(state: State, units: Units, order: Tensor) -> dict[str, Tensor]:
     for name, axis in units.axes:
         result[name] = result[name].index_select(axis, order)
     return result
+
+
+def check(subject: Subject, states: Sequence[State] = ()) -> list[str]:
+    """What is wrong with a subject, in sentences: see `epsvae.conformance.check`."""
+    from epsvae.conformance import check as check_all
+
+    return check_all(subject, states)

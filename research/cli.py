@@ -1,5 +1,6 @@
 """What a checkout adds to ``epsvae``: build libraries, reproduce the release, study, time."""
 
+import logging
 from pathlib import Path
 from typing import Annotated
 
@@ -13,6 +14,7 @@ __all__ = ["register"]
 
 def register(app: typer.Typer) -> None:
     """Add the commands; called by the command line."""
+    logging.getLogger("research").setLevel(logging.INFO)
     library_app.command("build")(build)
     for command in (reproduce, study, bench):
         app.command()(command)

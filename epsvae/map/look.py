@@ -40,14 +40,10 @@ class Look:
 def look(model: EpsilonVAE, checkpoint: Checkpoint, calibration: Calibration | None) -> Look:
     """Look at a checkpoint of any widths and depths.
 
-    Raises CheckpointError for one that the map was not made for, or reads no finite numbers in.
+    Raises CheckpointError for one that the map was not made for. What overflows has NaN in z.
     """
     seen = model.sweep_checkpoint(checkpoint)
     z = model.latent(model.in_frame(seen))[0]
-    if not z.isfinite().all():
-        raise CheckpointError(
-            f"{checkpoint.path}: expected a finite reading, found NaN or infinity"
-        )
     if calibration is None:
         return Look(z, seen, float("nan"), "")
     state = {name: tensor[None] for name, tensor in checkpoint.state.items()}
@@ -55,9 +51,19 @@ def look(model: EpsilonVAE, checkpoint: Checkpoint, calibration: Calibration | N
     return Look(z, seen, float(novelty.score), next(reasons(novelty)))
 
 
+def look_finite(model: EpsilonVAE, checkpoint: Checkpoint, calibration: Calibration | None) -> Look:
+    """The same; raises CheckpointError where no finite numbers are read, too."""
+    seen = look(model, checkpoint, calibration)
+    if not seen.z.isfinite().all():
+        raise CheckpointError(
+            f"{checkpoint.path}: expected a finite reading, found NaN or infinity"
+        )
+    return seen
+
+
 def look_on_map(model: EpsilonVAE, checkpoint: Checkpoint, calibration: Calibration | None) -> Look:
     """The same; raises CheckpointError for a checkpoint that is flagged, too."""
-    seen = look(model, checkpoint, calibration)
+    seen = look_finite(model, checkpoint, calibration)
     if seen.flag:
         raise CheckpointError(
             f"{checkpoint.path}: expected a checkpoint on the map, found an off-map score of "

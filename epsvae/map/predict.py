@@ -16,7 +16,7 @@ from epsvae.library.files import SUFFIXES, Checkpoint, load_checkpoint
 from epsvae.library.layout import extract_key_weights
 from epsvae.map.calibration import Calibration
 from epsvae.map.files import AnyMap
-from epsvae.map.look import look
+from epsvae.map.look import look_finite
 from epsvae.map.model import EpsilonVAE
 from epsvae.ternary import METRIC_NAMES, Metrics
 from epsvae.threads import one_thread
@@ -52,7 +52,7 @@ def predict_checkpoint(model: AnyMap, checkpoint: Checkpoint) -> Metrics:
 @torch.no_grad()
 def _encode(model: AnyMap, checkpoint: Checkpoint) -> Float[Tensor, "latent"]:
     if isinstance(model, EpsilonVAE):
-        return look(model, checkpoint, None).z
+        return look_finite(model, checkpoint, None).z
     n_weights = len(extract_key_weights(checkpoint))
     if n_weights != model.config.n_weights:
         raise CheckpointError(
@@ -121,7 +121,7 @@ def _row(
 ) -> dict[str, object]:
     if not (calibration and isinstance(model, EpsilonVAE)):
         return {"file": str(file), **asdict(predict_checkpoint(model, checkpoint))}
-    seen = look(model, checkpoint, calibration)
+    seen = look_finite(model, checkpoint, calibration)
     metrics = model.predict_metrics(seen.z)
     low, high = calibration.intervals(seen.z[None].numpy(), metrics[None].double().numpy())
     ends = np.stack([low, high], axis=-1)

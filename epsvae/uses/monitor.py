@@ -16,7 +16,7 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from epsvae.errors import CheckpointError, EpsvaeError
+from epsvae.errors import EpsvaeError
 from epsvae.library.architecture import infer_architecture
 from epsvae.library.files import DEFAULT_MAX_RADIUS, Checkpoint
 from epsvae.library.published import find_state
@@ -101,11 +101,10 @@ class QualityMonitor:
     def _read(self, checkpoint: Checkpoint, step: int) -> Report:
         if not all(tensor.isfinite().all() for tensor in checkpoint.state.values()):
             return _nothing(step, NOT_FINITE)
-        try:
-            seen = look(self.model, checkpoint, self.calibration)
-        except CheckpointError:
-            return _nothing(step, UNREAD)
+        seen = look(self.model, checkpoint, self.calibration)
         found = self.model.predict_metrics(seen.z)
+        if not found.isfinite().all():
+            return _nothing(step, UNREAD)
         predicted = Metrics(*found.tolist())
         if self.calibration is None:
             unknown = Metrics(*UNKNOWN)

@@ -17,7 +17,7 @@ from torch import Tensor
 from epsvae.errors import EpsvaeError
 from epsvae.library.files import Checkpoint
 from epsvae.map.calibration import Calibration
-from epsvae.map.look import look
+from epsvae.map.look import look_finite
 from epsvae.map.model import EpsilonVAE
 from epsvae.map.predict import each_file
 from epsvae.map.release import open_release, z_of
@@ -59,7 +59,7 @@ def place_files(
 def _place(
     model: EpsilonVAE, file: Path, checkpoint: Checkpoint, calibration: Calibration | None
 ) -> tuple[dict[str, object], Float[Tensor, "latent"]]:
-    seen = look(model, checkpoint, calibration)
+    seen = look_finite(model, checkpoint, calibration)
     known = checkpoint.metrics
     metrics = known or Metrics(*model.predict_metrics(seen.z).tolist())
     about = {

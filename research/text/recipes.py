@@ -68,9 +68,9 @@ def draw(family: str, split: str, number: int, width: int, rng: np.random.Genera
         return float(10 ** rng.uniform(np.log10(low), np.log10(high)))
 
     wild = family == "wild"
-    rate, scale = decades(1e-3, 2e-2), decades(0.5, 2)
+    rate, scale = decades(1e-3, 2e-2), decades(0.5, 2.0)
     if wild:
-        rate, scale = decades(1e-4, 5e-2), decades(0.2, 4)
+        rate, scale = decades(1e-4, 5e-2), decades(0.2, 4.0)
     corruption = {"noisy": rng.uniform(0.02, 0.25), "noisier": rng.uniform(0.4, 0.7)}
     return Recipe(
         family=family,
@@ -79,7 +79,7 @@ def draw(family: str, split: str, number: int, width: int, rng: np.random.Genera
         width=width,
         rate=rate,
         final_rate=float(rng.choice([0.05, 1.0])),
-        decay=decades(1e-3, 3),
+        decay=decades(1e-3, 3.0),
         scale=scale,
         share=decades(3e-4, 0.05) if family == "scarce" else 1.0,
         corruption=float(corruption.get(family, 0.0)),

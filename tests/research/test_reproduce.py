@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from epsvae.errors import ChapterError
-from epsvae.library import build, key_layout
+from epsvae.library import key_layout
 from epsvae.library.extracted import load_split
 from epsvae.map import train
 from epsvae.map.data import all_weights
@@ -29,6 +29,7 @@ from research.rows import features
 from research.studies import fresh as study_fresh
 from research.studies import seed_models
 from research.studies.steering import steering_table
+from research.ternary import build
 from research.ternary.recipes import BaseRecipe, Recipe, Regime, Split, draw_recipe
 
 MEDIUM = Architecture(encoder_widths=(64, 32), decoder_widths=(64,), projection_hidden=16)

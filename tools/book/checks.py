@@ -20,7 +20,7 @@ from tools.book.parameters import TAG, declared_parameters
 __all__ = ["CHECKS", "check_book"]
 
 MAX_CELLS = 40
-MAX_LINES = 20
+MAX_LINES = 30
 LEARNED = 3
 SECTIONS = (
     ("What you will learn",),

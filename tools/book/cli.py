@@ -27,7 +27,8 @@ Root = Annotated[
 def configure() -> None:
     """Run, check and prepare the book's chapters."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
-    logging.getLogger("epsvae").setLevel(logging.INFO)
+    for room in ("epsvae", "tools"):
+        logging.getLogger(room).setLevel(logging.INFO)
 
 
 @book_app.command()

@@ -73,7 +73,7 @@ def test_renderer_takes_only_plots() -> None:
 
 
 def test_assets_are_copied_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.INFO, logger="epsvae"):
+    with caplog.at_level(logging.INFO, logger="tools"):
         paths = copy_assets(tmp_path)
         assert len(caplog.records) == len(ASSETS)
         assert copy_assets(tmp_path) == paths
