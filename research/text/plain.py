@@ -23,7 +23,7 @@ def module_and_optimizer(recipe: Recipe) -> tuple[Transformer, torch.optim.AdamW
 def step(
     module: nn.Module,
     optimizer: torch.optim.Optimizer,
-    windows: Int[Tensor, "n t+1"],
+    windows: Int[Tensor, "n symbols"],
     rate: float,
 ) -> Tensor:
     """One step of one run; gives the loss before it (nats)."""

@@ -63,7 +63,7 @@ class Stack:
         }
 
     def step(
-        self, x: Int[Tensor, "r n t+1"], rate: Float[Tensor, "r"], decay: Float[Tensor, "r"]
+        self, x: Int[Tensor, "r n symbols"], rate: Float[Tensor, "r"], decay: Float[Tensor, "r"]
     ) -> Float[Tensor, "r"]:
         """One step of every run on its own windows; gives the losses before it (nats)."""
         r = len(x)

@@ -44,7 +44,7 @@ class Reader:
         start = int(torch.randint(len(text) - length + 1, (), generator=self._generator))
         self._text = text[start : start + length]
 
-    def read(self, steps: int) -> Int[Tensor, "steps batch t+1"]:
+    def read(self, steps: int) -> Int[Tensor, "steps batch symbols"]:
         """Windows of the next steps."""
         size = (steps, BATCH, 1)
         last = len(self._text) - CONTEXT

@@ -111,7 +111,7 @@ def test_good_chapter_keeps_every_rule() -> None:
         (replace(3, "## Limits", "## Ends"), "expected a section ## Limits or ## Where it fails"),
         (replace(3, ANSWER, ""), "expected two exercises with folded answers, found 0"),
         (replace(3, "## What we found", "## What you need"), "expected a section ## What we found"),
-        (replace(1, "n = 1", "n = 1\n" * 21), "cell 2: expected at most 20 lines of code"),
+        (replace(1, "n = 1", "n = 1\n" * 31), "cell 2: expected at most 30 lines of code"),
         (replace(1, "n = 1", "n = 2 ** 4"), "expected only `name = literal`"),
         (replace(2, "draw()", "draw();"), "cell 3: expected plt.show() at the end"),
         (crowded, "expected at most 40 cells, found 44"),
