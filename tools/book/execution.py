@@ -20,11 +20,26 @@ __all__ = ["execute", "graft"]
 
 KERNELSPEC = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
 TRACEBACK_LINES = 12
+STARTS = 3
+"""Times that a kernel is started before a chapter counts as failed."""
 QUIET = ["--log-level=CRITICAL"]  # of the kernel program itself; errors in cells come as outputs
 
 
 def execute(chapter: Chapter, parameters: dict[str, Any], timeout: float) -> nbformat.NotebookNode:
     """Execute a copy of the chapter in its own folder; errors name chapter, cell and cause."""
+    for left in reversed(range(STARTS)):
+        try:
+            return _execute(chapter, parameters, timeout)
+        except (CellTimeoutError, DeadKernelError) as error:
+            raise ChapterError(f"{chapter.name}: {type(error).__name__}: {error}") from error
+        except RuntimeError as error:
+            # Two kernels that start at once may draw the same free port; one of them then dies.
+            if not left:
+                raise ChapterError(f"{chapter.name}: no kernel started: {error}") from error
+    raise AssertionError("unreachable")
+
+
+def _execute(chapter: Chapter, parameters: dict[str, Any], timeout: float) -> nbformat.NotebookNode:
     try:
         with kernel_environment():
             return papermill.execute_notebook(
@@ -45,8 +60,6 @@ def execute(chapter: Chapter, parameters: dict[str, Any], timeout: float) -> nbf
             f"{chapter.name}: {where} of {BOOK}/{chapter.name}.ipynb raised {error.ename}: "
             f"{error.evalue}\n{strip_color(tail)}"
         ) from error
-    except (CellTimeoutError, DeadKernelError) as error:
-        raise ChapterError(f"{chapter.name}: {type(error).__name__}: {error}") from error
 
 
 def _cell_number(chapter: Chapter, source: str) -> int | str:
