@@ -114,7 +114,8 @@ def test_what_is_unlike_all_runs_is_off_the_map(fitted, splits):
         return fitted.novelty(fitted.model.read(answers).blocks())
 
     states = [example.state for example in splits[2]]
-    assert (scores(states) > 1).float().mean() < 0.1
+    flagged = (scores(states) > 1).view(15, -1).any(1)
+    assert flagged.sum() <= 3  # of 15 new runs; which of them differs between processors
     huge = [{name: 100 * tensor for name, tensor in state.items()} for state in states]
     assert (scores(huge) > 1).all()
 

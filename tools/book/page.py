@@ -52,10 +52,11 @@ def mark_failure(app: Sphinx, doctree: nodes.document) -> None:
     reason = read_failures(Path(app.srcdir)).get(name)
     if reason is not None:
         words = nodes.paragraph(
-            text="This chapter failed when this book was made. What it shows "
-            "is stored from an earlier run, and may not hold here."
+            text="This chapter failed when this book was made. What it shows is stored from an "
+            "earlier run, and may not hold here."
         )
-        mark = nodes.error("", words, nodes.literal_block(reason, reason, language="none"))
+        lines = [nodes.line(text=line) for line in reason.splitlines()]
+        mark = nodes.error("", words, nodes.line_block("", *lines))
         title = doctree.next_node(nodes.title)
         title.parent.insert(title.parent.index(title) + 1, mark)
 
