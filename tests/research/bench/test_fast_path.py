@@ -69,7 +69,7 @@ def test_how_many_are_read_at_once_changes_nothing(model, weights, monkeypatch, 
     monkeypatch.setattr(model_module, "CHECKPOINTS_AT_ONCE", at_once)
     monkeypatch.setattr(sweep_module, "PROBES_AT_ONCE", 24 * at_once)
     monkeypatch.setattr(sweep_module, "PAIRS_AT_ONCE", 24**2 * at_once)
-    torch.testing.assert_close(model.encode(weights), before, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(model.encode(weights), before, atol=1e-4, rtol=1e-5)
 
 
 @pytest.mark.parametrize(("dtype", "atol"), [(torch.float32, 1e-5), (torch.float64, 1e-12)])
