@@ -15,6 +15,7 @@ from IPython.core.inputtransformer2 import TransformerManager
 
 from epsvae.errors import ChapterError
 from tools.book.chapters import UNCOMPARED, Chapter, read_chapters, toc_files
+from tools.book.display import FAILED
 from tools.book.parameters import TAG, declared_parameters
 
 __all__ = ["CHECKS", "check_book"]
@@ -171,6 +172,14 @@ def check_outputs(chapter: Chapter) -> Iterator[str]:
                 yield f"cell {number}: output holds a warning or a log on stderr"
 
 
+def check_claims(chapter: Chapter) -> Iterator[str]:
+    """Every sentence that was claimed held when the chapter ran."""
+    for number, cell in enumerate(chapter.notebook.cells, 1):
+        for output in cell.get("outputs", []):
+            if (text := output.get("data", {}).get("text/markdown", "")).startswith(FAILED):
+                yield f"cell {number}: {text}"
+
+
 CHECKS = (
     check_skeleton,
     check_length,
@@ -178,6 +187,7 @@ CHECKS = (
     check_parameters,
     check_tags,
     check_assertions,
+    check_claims,
     check_figures,
     check_outputs,
 )

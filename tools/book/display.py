@@ -7,7 +7,12 @@ from typing import Any
 import pandas as pd
 from IPython.display import HTML, Markdown, display
 
-__all__ = ["say", "table"]
+__all__ = ["claim", "glue", "say", "table"]
+
+GLUED = "application/papermill.record/"
+"""Prefix of the formats of what is glued, as papermill's scrapbook began it and myst-nb reads it."""
+
+FAILED = "**With these numbers this does not hold:**"
 
 
 def say(text: str) -> None:
@@ -20,6 +25,32 @@ def say(text: str) -> None:
         text: Markdown, usually an f-string; its indentation is kept, so start at column 0.
     """
     display(Markdown(text))
+
+
+def glue(**numbers: str) -> None:
+    """Give the chapter's prose its numbers: a Markdown cell quotes one as ``{glue:text}`name```.
+
+    They are outputs of the cell, shown by no page and compared by the regression test.
+
+    Args:
+        numbers: texts as they should read, rounded: ``glue(error=f"{error:.3f}")``.
+    """
+    for name, text in numbers.items():
+        display(
+            {f"{GLUED}text/plain": repr(text)},
+            metadata={"scrapbook": {"name": name, "mime_prefix": GLUED}},
+            raw=True,
+        )
+
+
+def claim(holds: bool, sentence: str) -> None:
+    """Hold a sentence of the prose to the numbers; show it where it fails.
+
+    The regression test fails then, since a stored chapter shows none; a chapter that runs with
+    other parameters goes on, and says which of its sentences are no longer true.
+    """
+    if not holds:
+        display(Markdown(f"{FAILED} {sentence}"))
 
 
 def table(
