@@ -3,7 +3,8 @@
 In the manner of scikit-learn's `check_estimator`, it asks everything that a map relies on.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -37,7 +38,11 @@ def check(subject: Subject, states: Sequence[State] = ()) -> list[str]:
         # Both are restored, whatever is called.
         with torch.set_grad_enabled(torch.is_grad_enabled()), torch.random.fork_rng(devices=[]):
             tried = list(states)[:MOST_STATES] or [_example(subject)]
-            faults = [fault for state in tried for fault in _faults(subject, state)]
+            faults = [
+                fault
+                for place, state in enumerate(tried)
+                for fault in _faults(subject, state, QUESTIONS if place == 0 else LATER_QUESTIONS)
+            ]
     except SubjectError as error:
         return [str(error)]
     return list(dict.fromkeys(faults))
@@ -52,7 +57,7 @@ def _example(subject: Subject) -> State:
     raise SubjectError(f"subject: expected example() to give a state dict, found {found}")
 
 
-def _faults(subject: Subject, state: State) -> Iterator[str]:
+def _faults(subject: Subject, state: State, questions: Mapping[str, "Question"]) -> Iterator[str]:
     """Faults seen with one checkpoint; where a later question makes no sense, it is not asked."""
     kept = {name: tensor.clone() for name, tensor in state.items()}
     with UsersCode("subject", "build(state) to work"):
@@ -65,7 +70,7 @@ def _faults(subject: Subject, state: State) -> Iterator[str]:
     yield from faults
     if faults:
         return
-    for part, question in QUESTIONS.items():
+    for part, question in questions.items():
         with UsersCode("subject", f"{part} to work"):
             yield from list(question(subject, module, state))
     if any(not torch.equal(state[name], tensor) for name, tensor in kept.items()):
@@ -141,8 +146,11 @@ def _of_features(subject: Subject, module: nn.Module, state: State) -> Iterator[
         )
 
 
-def _of_metrics(subject: Subject, module: nn.Module, state: State) -> Iterator[str]:
-    measured = subject.measure(module)
+def _of_metrics(
+    subject: Subject, module: nn.Module, state: State, repeat: bool = True
+) -> Iterator[str]:
+    """Faults of the full evaluation, which is most of the time that all this takes."""
+    measured = yield from _measured(subject, module)
     if not isinstance(measured, Mapping):
         yield f"measure must give metrics by name; it gives {type(measured).__name__}."
         return
@@ -158,7 +166,7 @@ def _of_metrics(subject: Subject, module: nn.Module, state: State) -> Iterator[s
                 f"measure gives {metric.name} = {value:g}, outside its declared range "
                 f"[{metric.low:g}, {metric.high:g}]; mend either."
             )
-    again = subject.measure(module)
+    again = subject.measure(module) if repeat else measured
     for name in set(declared) & set(measured):
         if not _near(float(measured[name]), float(again[name])):
             yield (
@@ -264,10 +272,11 @@ def _accepts(build: Callable[[State], nn.Module], state: State) -> bool:
     return True
 
 
-def _of_side_effects(subject: Subject, module: nn.Module, state: State) -> Iterator[str]:
+def _measured(subject: Subject, module: nn.Module) -> Generator[str, None, Any]:
+    """What `measure` gives; faults of what it and `answer` leave behind."""
     before, enabled = torch.random.get_rng_state(), torch.is_grad_enabled()
     _answers(subject, module)
-    subject.measure(module)
+    measured = subject.measure(module)
     if not torch.equal(before, torch.random.get_rng_state()):
         yield "answer or measure draws from torch's global random generator; draw from your own."
     if torch.is_grad_enabled() != enabled:
@@ -275,6 +284,7 @@ def _of_side_effects(subject: Subject, module: nn.Module, state: State) -> Itera
         yield "answer or measure switches gradients for all; write `with torch.no_grad():` instead."
     if any(parameter.grad is not None for parameter in module.parameters()):
         yield "answer or measure leaves gradients on the module; it must only look at it."
+    return measured
 
 
 def _agree(a: Tensor, b: Tensor) -> bool:
@@ -287,8 +297,8 @@ def _near(a: float, b: float) -> bool:
     return abs(a - b) <= MEANS_CLOSE * max(1.0, abs(b))
 
 
-QUESTIONS: dict[str, Callable[[Subject, nn.Module, State], Iterator[str]]] = {
-    "answer and measure": _of_side_effects,
+Question = Callable[[Subject, nn.Module, State], Iterator[str]]
+QUESTIONS: dict[str, Question] = {
     "features": _of_features,
     "measure and items": _of_metrics,
     "answer_stack": _of_stack,
@@ -296,3 +306,8 @@ QUESTIONS: dict[str, Callable[[Subject, nn.Module, State], Iterator[str]]] = {
     "build": _of_build,
 }
 """What is asked once the answers are sound, by the part that it calls."""
+LATER_QUESTIONS: dict[str, Question] = {
+    **QUESTIONS,
+    "measure and items": partial(_of_metrics, repeat=False),
+}
+"""Of checkpoints after the first: whether `measure` repeats itself is a matter of the subject."""

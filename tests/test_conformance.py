@@ -150,3 +150,15 @@ def test_nothing_is_left_changed():
     assert torch.is_grad_enabled()
     faults_with()
     assert torch.equal(before, torch.random.get_rng_state())
+
+
+def test_the_full_evaluation_runs_once_a_checkpoint_and_is_repeated_for_the_first():
+    sound, calls = load_subject(BLOBS), []
+
+    def measure(self, module):
+        calls.append(module)
+        return type(sound).measure(self, module)
+
+    kind = type("Counted", (type(sound),), {"measure": measure})
+    assert check(kind(), [sound.example()] * 3) == []
+    assert len(calls) == 4
