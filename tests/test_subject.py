@@ -16,7 +16,7 @@ from epsvae.subject import Metric, Subject, permuted
 ROOT = Path(__file__).resolve().parents[1]
 TOYS = Path(__file__).with_name("toys")
 SEAM = ["subject", "checkpoints", "conformance", "folders", "loading", "template", "users_code"]
-MAP = ["asking", "forest", "intervals", "learn", "low_rank", "map_file", "novelty"]
+MAP = ["asking", "forest", "half", "intervals", "learn", "low_rank", "map_file", "novelty"]
 MAP += ["predict_states", "quadrature", "questions", "readers", "replies", "summaries", "weighing"]
 BELOW = ("epsvae.ternary", "epsvae.subjects", "epsvae.library.files", "epsvae.library.layout")
 RANGES = [(0.0, 1.0), (-1.0, 1.0), (-3.0, 7.0), (0.0, math.inf), (-math.inf, 2.0)]

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from epsvae.errors import LibraryError
 from epsvae.folders import Example
+from epsvae.map.half import rounded
 from epsvae.map.low_rank import LowRank
 from epsvae.map.quadrature import QuadratureConfig, QuadratureMap
 from epsvae.map.questions import draw_questions, fingerprint
@@ -46,7 +47,8 @@ def ask_train(
         of_anchors.add(_squash(group.anchors, level))
         parts.append((group, keep(subject, questions, group)))
     replies = collect(subject, parts)
-    scores, probe_basis = of_probes.factors()
+    scores, exact_basis = of_probes.factors()
+    probe_basis = rounded(exact_basis)
     coordinates, anchor_basis = of_anchors.factors()
     config = QuadratureConfig(
         n_probes=len(questions.probes),
@@ -64,10 +66,11 @@ def ask_train(
     model.known.copy_(fingerprint(subject.inputs, subject.targets, questions.places))
     model.level.fill_(level)
     model.probe_basis.copy_(probe_basis)
-    model.probe_mean.copy_(scores.mean(0) @ probe_basis)
+    model.probe_mean.copy_(scores.mean(0) @ exact_basis)
     model.anchor_basis.copy_(anchor_basis)
     model.anchor_mean.copy_(coordinates.mean(0) @ anchor_basis)
-    return model, Split(replies, scores - scores.mean(0), coordinates - coordinates.mean(0))
+    scores = (scores - scores.mean(0)) @ (exact_basis @ probe_basis.T)
+    return model, Split(replies, scores, coordinates - coordinates.mean(0))
 
 
 def ask(model: QuadratureMap, examples: Iterable[Example], progress: bool) -> Split:

@@ -14,37 +14,41 @@ DEEPEST = 24
 
 
 class Forest(nn.Module):
-    """The mean of trees, in one array of nodes; a leaf is its own child."""
+    """The mean of trees, in one array of nodes.
+
+    The left child of a node is the next node, the right one lies `skip` nodes further; a leaf skips
+    none.
+    """
 
     feature: Tensor
-    threshold: Tensor
-    left: Tensor
-    right: Tensor
-    value: Tensor
+    skip: Tensor
+    number: Tensor
+    """The threshold of a node, the value of a leaf."""
     roots: Tensor
 
     def __init__(self, n_nodes: int, n_trees: int = N_TREES) -> None:
         super().__init__()
-        for name in ("feature", "left", "right"):
+        for name in ("feature", "skip"):
             self.register_buffer(name, torch.zeros(n_nodes, dtype=torch.int32))
-        for name in ("threshold", "value"):
-            self.register_buffer(name, torch.zeros(n_nodes))
+        self.register_buffer("number", torch.zeros(n_nodes))
         self.register_buffer("roots", torch.zeros(n_trees, dtype=torch.int32))
 
     def forward(self, x: Float[Tensor, "n features"]) -> Float[Tensor, "n"]:
         """The mean of what the trees say of each row."""
         node = self.roots.long().expand(len(x), -1)
         for _ in range(DEEPEST):
-            goes_left = x.gather(1, self.feature[node].long()) <= self.threshold[node]
-            node = torch.where(goes_left, self.left[node], self.right[node]).long()
-        return self.value[node].mean(1)
+            skip = self.skip[node]
+            goes_left = x.gather(1, self.feature[node].long()) <= self.number[node]
+            node = node + torch.where(goes_left, skip.clamp_max(1), skip)
+        return self.number[node].mean(1)
 
     def fits(self, n_features: int) -> bool:
         """Do all places lie inside the arrays? What is read from a file may not."""
-        n_nodes = len(self.value)
-        nodes = torch.cat([self.left, self.right, self.roots])
+        n_nodes = len(self.number)
+        ends = torch.arange(n_nodes) + self.skip
         return bool(
-            ((nodes >= 0) & (nodes < n_nodes)).all()
+            ((self.skip >= 0) & (ends < n_nodes)).all()
+            and ((self.roots >= 0) & (self.roots < n_nodes)).all()
             and ((self.feature >= 0) & (self.feature < n_features)).all()
         )
 
@@ -65,12 +69,12 @@ def grow_forest(
     for start, tree in zip(starts, trees, strict=False):
         rows = slice(int(start), int(start) + tree.node_count)
         leaf, own = tree.children_left < 0, np.arange(tree.node_count)
-        children = {"left": tree.children_left, "right": tree.children_right}
-        for name, child in children.items():
-            getattr(forest, name)[rows] = torch.from_numpy(np.where(leaf, own, child) + start)
+        if not (leaf | (tree.children_left == own + 1)).all():
+            raise RuntimeError("scikit-learn: expected each left child next to its node")
+        forest.skip[rows] = torch.from_numpy(np.where(leaf, 0, tree.children_right - own))
         forest.feature[rows] = torch.from_numpy(np.where(leaf, 0, tree.feature))
-        forest.threshold[rows] = torch.from_numpy(_below(tree.threshold))
-        forest.value[rows] = torch.from_numpy(tree.value[:, 0, 0].astype(np.float32))
+        values = tree.value[:, 0, 0].astype(np.float32)
+        forest.number[rows] = torch.from_numpy(np.where(leaf, values, _below(tree.threshold)))
     return forest
 
 

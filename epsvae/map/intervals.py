@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from epsvae.map.calibration import LEVEL, NEIGHBOURS, SHARED, distances, run_quantile
+from epsvae.map.half import rounded
 from epsvae.map.quadrature import QuadratureMap
 
 TINY = 1e-12
@@ -59,7 +60,7 @@ def calibrate(
     level: float = LEVEL,
 ) -> Intervals:
     """Intervals from z that were predicted without the checkpoints' own runs."""
-    errors = (model.predict_metrics(z) - metrics).abs()
+    errors, z = (model.predict_metrics(z) - metrics).abs(), rounded(z)
     apart = distances(z.numpy(), z.numpy(), runs)
     scores = errors.double().numpy() / local_errors(apart, errors.double().numpy())
     quantiles = [run_quantile(column, runs, level) for column in scores.T]

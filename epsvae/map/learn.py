@@ -5,7 +5,7 @@ each predicted by readers that were fitted without it.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -17,10 +17,11 @@ from epsvae.errors import LibraryError
 from epsvae.folders import Example
 from epsvae.map.asking import Split, ask, ask_train
 from epsvae.map.data import run_weights
+from epsvae.map.half import rounded
 from epsvae.map.intervals import Intervals, calibrate
 from epsvae.map.novelty import Novelty, fit_novelty
 from epsvae.map.quadrature import QuadratureMap, Reading
-from epsvae.map.readers import READERS, Choices, Readers, choose, fit_readers, simplex
+from epsvae.map.readers import READERS, Choices, choose, fit_readers, simplex
 from epsvae.map.weighing import fit_weights
 from epsvae.subject import Subject
 
@@ -74,7 +75,7 @@ def fit_map(
         unseen = _without_own_runs(model, learned, held_out, choices)
         said = torch.cat([unseen, readers.each(other.features, other.counts)], 1)
         readers.weigh(_weigh(model, said, metrics, runs))
-        set_readers(model, readers)
+        model.set_readers(readers)
         codes = torch.cat([model.geometry(known.scores), model.geometry(other.scores)])
         z = torch.cat([codes, (said * readers.weights[:, None]).sum(0)], 1)
         intervals = calibrate(model, z, metrics, runs)
@@ -82,22 +83,14 @@ def fit_map(
     return FittedMap(model, intervals, novelty)
 
 
-def set_readers(model: QuadratureMap, readers: Readers) -> None:
-    """Give a map its readers, and its config their sizes."""
-    n_nodes = tuple(len(forest.value) for forest in readers.forests)
-    model.config = replace(model.config, n_centres=len(readers.centres), n_nodes=n_nodes)
-    model.readers = readers.requires_grad_(False)
-
-
 def _fit_geometry(model: QuadratureMap, train: Split, validation: Split) -> None:
-    """Codes are principal components of the anchors' answers, all on one scale."""
+    """Codes are principal components of the anchors' answers, all on one scale; the map keeps those
+    directions of the anchors' basis and no others."""
     _, values, directions = torch.linalg.svd(train.coordinates, full_matrices=False)
     turn = directions[: model.geometry_dim].T
     spread = values[: model.geometry_dim] / len(train.coordinates) ** 0.5
     scale = spread.square().mean().sqrt().clamp_min(TINY)
-    model.decoder.weight.zero_()
-    model.decoder.weight[:, : turn.shape[1]] = turn * scale
-    model.decoder.bias.zero_()
+    model.set_anchor_basis(rounded(turn.T @ model.anchor_basis), scale)
     missing = model.geometry_dim - turn.shape[1]
     codes = [pad(s.coordinates @ turn / scale, (0, missing)) for s in (train, validation)]
     _fit_linear(model.geometry, (train.scores, codes[0]), (validation.scores, codes[1]))

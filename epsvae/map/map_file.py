@@ -25,10 +25,14 @@ from epsvae.map.quadrature import QuadratureConfig, QuadratureMap
 from epsvae.map.questions import TOLERANCE, fingerprint
 from epsvae.subject import Subject
 
-FORMAT = "epsvae-subject-map-1"
+FORMAT = "epsvae-subject-map-2"
 PARTS = ("mean", "spread", "basis", "variance", "rest")
 """Tensors of a `Distance`."""
 INTERVALS = ("z", "errors", "quantiles")
+HALF = ("map/probe_basis", "map/anchor_basis", "map/readers.centres", "intervals/z")
+"""Tensors of numbers that half precision holds: see `epsvae.map.half`."""
+WHOLE = (torch.uint8, torch.int16, torch.int32, torch.int64)
+"""Whole numbers are stored in the first of these that holds them all."""
 
 
 def save_map(fitted: FittedMap, path: Path | str) -> None:
@@ -85,7 +89,17 @@ def _tensors(fitted: FittedMap) -> dict[str, Tensor]:
     tensors |= {f"intervals/{name}": getattr(fitted.intervals, name) for name in INTERVALS}
     for block, distance in fitted.novelty.distances.items():
         tensors |= {f"novelty/{block}/{part}": getattr(distance, part) for part in PARTS}
-    return {name: tensor.contiguous().clone() for name, tensor in tensors.items()}
+    return {name: _packed(name, tensor) for name, tensor in tensors.items()}
+
+
+def _packed(name: str, tensor: Tensor) -> Tensor:
+    """The same numbers in less room."""
+    kind = torch.half if name in HALF else tensor.dtype
+    if not tensor.is_floating_point():
+        low, high = int(tensor.min()), int(tensor.max())
+        kinds = (k for k in WHOLE if torch.iinfo(k).min <= low and high <= torch.iinfo(k).max)
+        kind = next(kinds)
+    return tensor.to(kind).contiguous().clone()
 
 
 def _facts(fitted: FittedMap) -> dict[str, Any]:
@@ -151,7 +165,8 @@ def _assemble(
     bad = [n for n, t in tensors.items() if t.isnan().any()]
     if bad:
         raise CheckpointError(f"expected numbers, found NaN in {', '.join(bad[:3])}")
-    own = {n.removeprefix("map/"): t for n, t in tensors.items() if n.startswith("map/")}
+    tensors = {n: t.float() if t.is_floating_point() else t for n, t in tensors.items()}
+    own = {n: tensors[f"map/{n}"].to(t.dtype) for n, t in model.state_dict().items()}
     model.load_state_dict(own, assign=True)
     n_features = len(model.readers.mean)
     if not all(forest.fits(n_features) for forest in model.readers.forests):

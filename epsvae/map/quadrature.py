@@ -7,7 +7,7 @@ map predicts, it predicts from z alone.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import torch
 from jaxtyping import Float
@@ -81,10 +81,24 @@ class QuadratureMap(nn.Module):
         n_features = config.n_columns * N_SUMMARIES + min(SCORES, config.probe_rank)
         n_features += len(config.counted)
         self.geometry = nn.Linear(config.probe_rank, self.geometry_dim)
-        self.decoder = nn.Linear(self.geometry_dim, config.anchor_rank)
+        self.decoder = nn.Linear(self.geometry_dim, config.anchor_rank, bias=False)
         self.readers = Readers(n_features, n_metrics, config.n_centres, config.n_nodes)
         self.register_buffer("shift", torch.zeros(n_metrics))
         self.register_buffer("scale", torch.ones(n_metrics))
+
+    def set_anchor_basis(self, basis: Float[Tensor, "rank flat"], scale: Float[Tensor, ""]) -> None:
+        """Give the map the directions that its codes stand for, at most as many as codes, and what
+        a unit of each code is worth in them."""
+        self.config = replace(self.config, anchor_rank=len(basis))
+        self.anchor_basis = basis
+        self.decoder = nn.Linear(self.geometry_dim, len(basis), bias=False)
+        self.decoder.weight.copy_(scale * torch.eye(*self.decoder.weight.shape))
+
+    def set_readers(self, readers: Readers) -> None:
+        """Give the map its readers, and its config their sizes."""
+        n_nodes = tuple(len(forest.number) for forest in readers.forests)
+        self.config = replace(self.config, n_centres=len(readers.centres), n_nodes=n_nodes)
+        self.readers = readers.requires_grad_(False)
 
     @property
     def questions(self) -> Questions:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from epsvae.map.curve import gaussian_kernel
 from epsvae.map.forest import Forest, grow_forest
+from epsvae.map.half import rounded
 from epsvae.map.ridge import fit_ridge
 
 READERS = ("count", "ridge", "kernel", "trees")
@@ -103,7 +104,7 @@ def fit_readers(
     forests = [grow_forest(x, column, seed) for column in y.T]
     order = torch.randperm(len(x), generator=torch.Generator().manual_seed(seed))
     centred_on = order[:MOST_CENTRES].sort().values
-    n_nodes = [len(forest.value) for forest in forests]
+    n_nodes = [len(forest.number) for forest in forests]
     readers = Readers(x.shape[1], y.shape[1], len(centred_on), n_nodes)
     readers.forests = nn.ModuleList(forests)  # type: ignore[assignment]
     readers.mean.copy_(x.mean(0))
@@ -113,7 +114,7 @@ def fit_readers(
         layer, rows = nn.Linear(z.shape[1], 1), (z, y[:, [metric]])
         fit_ridge(layer, rows, rows, (strength,))
         readers.ridge.weight[metric], readers.ridge.bias[metric] = layer.weight[0], layer.bias[0]
-    readers.centres.copy_(z[centred_on])
+    readers.centres.copy_(rounded(z[centred_on]))
     scale = _scale(readers.centres)
     solved = {
         width: _eigen(gaussian_kernel(readers.centres, readers.centres, width * scale))
