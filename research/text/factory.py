@@ -32,7 +32,7 @@ TOGETHER = 8
 class Plan:
     """How long runs are trained and how they are evaluated."""
 
-    steps: int = 8_000
+    steps: int = 12_000
     checkpoints: int = 12
     first: int = 20
     """Step of the first checkpoint."""

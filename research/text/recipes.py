@@ -79,7 +79,7 @@ def draw(family: str, split: str, number: int, width: int, rng: np.random.Genera
         width=width,
         rate=rate,
         final_rate=float(rng.choice([0.05, 1.0])),
-        decay=decades(1e-3, 3.0),
+        decay=decades(1e-3, 0.3),
         scale=scale,
         share=decades(3e-4, 0.05) if family == "scarce" else 1.0,
         corruption=float(corruption.get(family, 0.0)),
