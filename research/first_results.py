@@ -1,6 +1,6 @@
 """The map of a subject beside what else may run as many inputs: one table of errors.
 
-``python -m research.first_results LIBRARY --subject S [--inputs 64] -o table.parquet``
+``python -m research.first_results LIBRARY --subject S [--map FILE] -o table.parquet``
 
 Rows: the map; a random subset of as many inputs, on which the subject's own measure is taken (mean
 error of 20 draws); anchor points (k-medoids of the inputs by training runs' scores of them, each
@@ -26,7 +26,8 @@ from epsvae.folders import Example, examples, split_runs
 from epsvae.loading import load_subject
 from epsvae.map.data import run_mean, run_weights
 from epsvae.map.forest import grow_forest
-from epsvae.map.learn import fit_map
+from epsvae.map.learn import FittedMap, fit_map
+from epsvae.map.map_file import load_map
 from epsvae.map.replies import groups
 from epsvae.subject import State, Subject
 
@@ -41,17 +42,20 @@ Predictions = Float[np.ndarray, "draws n metrics"]
 """NaN where a row says nothing of a metric."""
 
 
+def fit_library(library: Path, subject: Subject, n_inputs: int = 64, seed: int = 0) -> FittedMap:
+    """The map of a library's training and validation runs."""
+    train, validation = (examples(subject, table) for table in split_runs(library, seed))
+    return fit_map(subject, train, validation, n_inputs, seed, progress=True)
+
+
 def first_results(
-    library: Path,
-    subject: Subject,
-    n_inputs: int = 64,
-    seed: int = 0,
-    splits: Sequence[str] = ("test", "heldout"),
+    library: Path, fitted: FittedMap, splits: Sequence[str] = ("test", "heldout")
 ) -> pd.DataFrame:
     """Columns subject, split, row, inputs, metric, error, low, high: mean absolute errors, each run
     counting the same, with 95 % intervals by bootstrap over runs."""
-    train, validation = (list(examples(subject, t)) for t in split_runs(library, seed))
-    fitted = fit_map(subject, train, validation, n_inputs, seed, progress=True)
+    subject, config = fitted.model.subject, fitted.model.config
+    n_inputs, seed = config.n_probes, config.seed
+    train = list(examples(subject, split_runs(library, seed)[0]))
     anchors = _anchor_points(subject, train, n_inputs, seed)
     names = sorted({name for example in train for name in example.state})
     known = _statistics(train, names)
@@ -252,23 +256,28 @@ def main(
     library: Path,
     subject: Annotated[str, typer.Option()],
     out: Annotated[Path, typer.Option("--out", "-o")],
-    inputs: int = 64,
-    seed: int = 0,
+    map_file: Annotated[
+        Path | None, typer.Option("--map", help="Fitted to the library; default: fit one.")
+    ] = None,
+    inputs: Annotated[int, typer.Option(help="Of a map that is fitted here.")] = 64,
     splits: Annotated[list[str], typer.Option("--split")] = ["test", "heldout"],  # noqa: B006
 ) -> None:
     """Write the table and print it."""
-    table = first_results(library, load_subject(subject), inputs, seed, splits)
+    family = load_subject(subject)
+    fitted = load_map(map_file, family) if map_file else fit_library(library, family, inputs)
+    table = first_results(library, fitted, splits)
     table.to_parquet(out)
-    shown = table.assign(
-        text=[
-            f"{e:.4f} [{lo:.4f}, {hi:.4f}]"
-            for e, lo, hi in table[["error", "low", "high"]].to_numpy()
-        ]
-    )
+    typer.echo(readable(table))
+
+
+def readable(table: pd.DataFrame) -> str:
+    """The table as text: a line for each split and row, a column for each metric."""
+    cells = table[["error", "low", "high"]].to_numpy()
+    shown = table.assign(text=[f"{e:.4f} [{lo:.4f}, {hi:.4f}]" for e, lo, hi in cells])
     wide = shown.pivot_table(
         index=["split", "row"], columns="metric", values="text", aggfunc="first", sort=False
     )
-    typer.echo(wide.to_string())
+    return str(wide.to_string())
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""From nothing to the full-scale results: factory, extraction, maps, table, release.
+"""From nothing to the full-scale results: factories, extraction, maps, tables, release.
 
 Every stage skips what is there, so a killed run goes on where it stopped.
 """
@@ -35,6 +35,7 @@ from epsvae.map.model import EpsilonVAE
 from epsvae.map.prediction import Prediction, predict_split
 from epsvae.map.release import MANIFEST, open_release
 from epsvae.map.train import train_default
+from research.families import FAMILIES, build_family, learn_families, publish_families
 from research.publish import (
     SPLITS,
     carry_over,
@@ -104,6 +105,7 @@ def reproduce_all(artifacts: Path, reference: Path, scale: str = "full", n_jobs:
     ):
         write_table(pd.concat(frames, ignore_index=True), release / f"{name}.parquet")
     publish_checkpoints(release, root)
+    seconds |= _build_families(artifacts, release, scale, n_jobs, timed)
     if reference.is_dir():
         carry_over(reference, release)
     write_manifest(release, scale, seconds)  # what follows opens the release
@@ -117,6 +119,19 @@ def reproduce_all(artifacts: Path, reference: Path, scale: str = "full", n_jobs:
     if failed:
         raise ChapterError("\n".join([text, f"Chapters that did not run: {len(failed)}.", *failed]))
     return text
+
+
+def _build_families(
+    artifacts: Path, release: Path, scale: str, n_jobs: int, timed: Timed
+) -> dict[str, float]:
+    """The families beside the ternary networks: libraries, maps, first results; gives the seconds
+    of what ran side by side."""
+    root, small = artifacts / "families", scale != "full"
+    for name in FAMILIES:
+        timed(f"{name}: library", partial(build_family, root, name, small, n_jobs))
+    seconds: dict[str, float] = timed("families: maps", partial(learn_families, root, n_jobs))
+    publish_families(root, release, small)
+    return seconds
 
 
 def _learn(

@@ -8,6 +8,8 @@ validation.parquet    the table that `make reproduce` rebuilds, predictions.parq
 curves.parquet        losses of the trainings
 steered.parquet       points of the aligned map that are better than its library
 checkpoints/          real checkpoint files, in their run folders
+{digits,text}/        the maps of two other families, map.safetensors, and in runs/ checkpoints of
+                      theirs; first_results.parquet holds their errors
 manifest.json         where all this comes from: commit, versions, hashes, times
 
 All other tables are those of `make study`: seed_predictions, seed_curves (the seed's models);

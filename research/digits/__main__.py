@@ -6,7 +6,6 @@ from typing import Annotated
 
 import numpy as np
 import pandas as pd
-import torch
 import typer
 from safetensors import safe_open
 
@@ -19,10 +18,10 @@ QUANTILES = np.array([0.0, 0.1, 0.5, 0.9, 1.0])
 def main(
     out: Annotated[Path, typer.Argument(help="Folder of the library.")],
     small: Annotated[bool, typer.Option("--small", help="A few short runs a split.")] = False,
+    jobs: Annotated[int, typer.Option(help="Stacks of runs are trained on so many cores.")] = 2,
 ) -> None:
     """Train the runs that are missing, and print the quantiles of every metric."""
-    torch.set_num_threads(1)
-    trained = build(out, catalogue(small))
+    trained = build(out, catalogue(small), jobs)
     typer.echo(f"{trained} runs trained; quantiles of the metrics in {out}:")
     typer.echo(spread(out).to_string())
 

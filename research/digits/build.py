@@ -7,6 +7,7 @@ from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
 
+from joblib import Parallel, delayed
 from safetensors.torch import save
 from torch import Tensor
 from tqdm import tqdm
@@ -14,6 +15,7 @@ from tqdm import tqdm
 from epsvae.errors import LibraryError
 from epsvae.library.atomic import remove_partials, replacing
 from epsvae.subjects.digits import Digits
+from epsvae.threads import one_thread
 from research.digits.factory import train
 from research.digits.recipes import Recipe
 
@@ -23,25 +25,33 @@ STACK_SIZE = 8
 """Runs trained together: more do not fit a core's cache, fewer waste calls."""
 
 
-def build(root: Path, recipes: Sequence[Recipe]) -> int:
-    """Train the runs that are not there yet; gives how many.
+def build(root: Path, recipes: Sequence[Recipe], n_jobs: int = 1) -> int:
+    """Train the runs that are not there yet, stacks side by side; gives how many.
 
-    A killed build goes on where it stopped and loses at most the stack in progress; nothing that
+    A killed build goes on where it stopped and loses at most the stacks in progress; nothing that
     is complete is touched. Raises LibraryError if a run's folder holds another recipe.
     """
     missing = [recipe for recipe in recipes if not is_complete(root, recipe)]
-    subject = Digits()
+    stacks = list(_stacks(missing))[::-1]  # the convolutions, which take longest, first
     title = f"{len(recipes) - len(missing)} of {len(recipes)} runs are there"
+    done = Parallel(n_jobs, return_as="generator_unordered")(
+        delayed(_train_stack)(root, stack) for stack in stacks
+    )
     with tqdm(total=len(missing), desc=title, unit="run") as progress:
-        for stack in _stacks(missing):
-            for recipe in stack:
-                remove_partials(run_folder(root, recipe))
-            train(stack, _writer(root, subject))
-            for recipe in stack:
-                with replacing(run_folder(root, recipe) / RECORD) as temporary:
-                    temporary.write_text(_record(recipe))
-            progress.update(len(stack))
+        for n_runs in done:
+            progress.update(n_runs)
     return len(missing)
+
+
+@one_thread()
+def _train_stack(root: Path, stack: Sequence[Recipe]) -> int:
+    for recipe in stack:
+        remove_partials(run_folder(root, recipe))
+    train(stack, _writer(root, Digits()))
+    for recipe in stack:
+        with replacing(run_folder(root, recipe) / RECORD) as temporary:
+            temporary.write_text(_record(recipe))
+    return len(stack)
 
 
 def run_folder(root: Path, recipe: Recipe) -> Path:

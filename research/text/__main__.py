@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from research.text.factory import SMALL, Plan, build_library
-from research.text.recipes import draw_library
+from research.text.recipes import SMALL_SPLITS, draw_library
 
 
 def main(
@@ -15,8 +15,7 @@ def main(
     processes: Annotated[int, typer.Option(help="Runs are trained on so many cores.")] = 2,
 ) -> None:
     """Train and evaluate the runs of the text subject that are not in the folder yet."""
-    splits = {"train": 2, "validation": 1, "test": 1, "heldout": 1}
-    recipes = draw_library(splits) if small else draw_library()
+    recipes = draw_library(SMALL_SPLITS) if small else draw_library()
     build_library(out, recipes, SMALL if small else Plan(), processes)
 
 

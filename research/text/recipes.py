@@ -9,6 +9,8 @@ import numpy as np
 WIDTHS = (24, 32)
 SPLITS = {"train": 28, "validation": 6, "test": 8, "heldout": 6}
 """Runs of each split."""
+SMALL_SPLITS = {"train": 4, "validation": 2, "test": 2, "heldout": 2}
+"""To try it."""
 FAMILIES = ("plain", "scarce", "noisy", "wild")
 HELD_FAMILIES = ("noisier", "lower")
 """Of these no run is trained on: more noise than any other, and text without capitals."""

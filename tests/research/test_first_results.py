@@ -7,7 +7,7 @@ import torch
 
 from epsvae.checkpoints import write_state
 from epsvae.loading import load_subject
-from research.first_results import first_results, k_medoids
+from research.first_results import first_results, fit_library, k_medoids, readable
 
 TOYS = Path(__file__).resolve().parents[1] / "toys"
 
@@ -25,7 +25,8 @@ def write_library(root, subject):
 def test_every_row_is_judged_on_new_runs(tmp_path):
     subject = load_subject(TOYS / "blobs.py")
     write_library(tmp_path, subject)
-    table = first_results(tmp_path, subject, 16)
+    table = first_results(tmp_path, fit_library(tmp_path, subject, 16))
+    assert "map" in readable(table)
     assert list(table.columns) == [
         "subject",
         "split",

@@ -10,19 +10,25 @@ import pandas as pd
 import pytest
 import torch
 
+from epsvae.checkpoints import find_checkpoints
 from epsvae.errors import ChapterError
 from epsvae.library import key_layout
 from epsvae.library.extracted import load_split
+from epsvae.loading import load_subject
 from epsvae.map import train
 from epsvae.map.data import all_weights
 from epsvae.map.evaluation import COLUMNS
+from epsvae.map.map_file import load_map
 from epsvae.map.model import MapConfig
+from epsvae.map.predict_states import predict_states
 from epsvae.map.release import open_release
 from epsvae.map.seed import SeedConfig
 from epsvae.ternary import METRIC_NAMES, Architecture
 from epsvae.uses import realise
 from epsvae.uses.steer import Steering
 from research import reproduce, seed_training
+from research.digits import build as digits_build
+from research.families import FAMILIES, build_family, learn_families
 from research.publish import compare, write_table
 from research.reproduce import reproduce_all
 from research.rows import features
@@ -31,6 +37,7 @@ from research.studies import seed_models
 from research.studies.steering import steering_table
 from research.ternary import build
 from research.ternary.recipes import BaseRecipe, Recipe, Regime, Split, draw_recipe
+from research.text import factory as text_factory
 
 MEDIUM = Architecture(encoder_widths=(64, 32), decoder_widths=(64,), projection_hidden=16)
 PLAN: list[tuple[Split, int]] = [("train", 6), ("validation", 2), ("test", 4)]
@@ -138,11 +145,27 @@ def test_the_release_is_whole(artifacts: Path) -> None:
         assert z.shape == (11,)
     files = release.checkpoint_files()
     assert len(files) == 4 * CHECKPOINTS  # one test run of each regime
+    for name, family in FAMILIES.items():
+        subject = load_subject(family.subject)
+        fitted = load_map(release.folder / name / "map.safetensors", subject)
+        carried = find_checkpoints(release.folder / name / "runs")
+        assert carried["run"].nunique() == 2 and len(carried) == 6
+        assert predict_states(fitted, carried["file"].tolist()).refused == []
+    first = release.table("first_results")
+    assert set(first["subject"]) == set(FAMILIES) and set(first["split"]) == {"test", "heldout"}
     assert set(release.manifest["files"]) == {
         path.relative_to(release.folder).as_posix()
         for path in release.folder.rglob("*")
         if path.is_file() and path.name != "manifest.json"
     }
+
+
+def test_families_are_built_once(artifacts: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _forbid(monkeypatch, digits_build, "train")
+    _forbid(monkeypatch, text_factory, "train")
+    for name in FAMILIES:
+        build_family(artifacts / "families", name, small=True, n_jobs=1)
+    assert learn_families(artifacts / "families", n_jobs=1) == {}
 
 
 def test_every_row_is_in_every_table(artifacts: Path) -> None:
