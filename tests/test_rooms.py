@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-FLOORS = ("ternary", "library", "map", "uses")
-"""Rooms of the package; each imports only from those before it."""
+PACKAGE = ROOT / "epsvae"
+SEAM = [*PACKAGE.glob("*.py"), *(PACKAGE / "map").glob("*.py"), *(PACKAGE / "uses").glob("*.py")]
+"""What knows networks only through `epsvae.subject`."""
 
 
 def imported(path: Path) -> Iterator[str]:
@@ -26,12 +27,16 @@ def test_the_package_imports_no_workroom() -> None:
             assert name.partition(".")[0] not in ("research", "tools"), f"{path}: {name}"
 
 
-@pytest.mark.parametrize("floor", FLOORS)
-def test_imports_point_downwards(floor: str) -> None:
-    above = FLOORS[FLOORS.index(floor) + 1 :]
-    for path in (ROOT / "epsvae" / floor).rglob("*.py"):
+@pytest.mark.parametrize("path", SEAM, ids=lambda path: path.relative_to(PACKAGE).as_posix())
+def test_map_uses_and_command_line_know_no_subject(path: Path) -> None:
+    for name in imported(path):
+        assert not name.startswith("epsvae.subjects"), f"{path}: {name}"
+
+
+def test_maps_do_not_know_their_uses() -> None:
+    for path in (PACKAGE / "map").glob("*.py"):
         for name in imported(path):
-            assert not name.startswith(tuple(f"epsvae.{room}" for room in above)), f"{path}: {name}"
+            assert not name.startswith("epsvae.uses"), f"{path}: {name}"
 
 
 def test_the_book_is_run_without_research() -> None:

@@ -4,9 +4,10 @@ from collections.abc import Callable
 
 import pandas as pd
 
-from epsvae.map.calibration import Calibration
-from epsvae.map.model import EpsilonVAE
-from epsvae.ternary import TernaryVAE, evaluate
+from epsvae.subjects.ternary import TernaryVAE, evaluate
+from epsvae.subjects.ternary.map.calibration import Calibration
+from epsvae.subjects.ternary.map.look import TernaryMap
+from epsvae.subjects.ternary.map.model import EpsilonVAE
 from epsvae.uses.monitor import QualityMonitor
 from research.bench.timing import Timing, time_calls
 
@@ -26,7 +27,8 @@ def monitor_overhead(
     `step` makes one step of the training that is watched. By the clock on the wall, on this machine
     and now, with as many torch threads as are set. `step` is called `repeats` + 1 times.
     """
-    plain, whole = QualityMonitor(model), QualityMonitor(model, calibration)
+    maps = TernaryMap(model), TernaryMap(model, calibration)
+    plain, whole = (QualityMonitor(asked) for asked in maps)
     state = {name: tensor.detach() for name, tensor in network.named_parameters()}
     calls: dict[str, Callable[[], object]] = {
         "training step": step,

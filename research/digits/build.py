@@ -11,8 +11,8 @@ from safetensors.torch import save
 from torch import Tensor
 from tqdm import tqdm
 
+from epsvae.atomic import remove_partials, replacing
 from epsvae.errors import LibraryError
-from epsvae.library.atomic import remove_partials, replacing
 from epsvae.subjects.digits import Digits
 from research.digits.factory import train
 from research.digits.recipes import Recipe

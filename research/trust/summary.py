@@ -7,7 +7,7 @@ import pandas as pd
 from jaxtyping import Float
 from sklearn.metrics import roc_auc_score
 
-from epsvae.ternary import METRIC_NAMES
+from epsvae.subjects.ternary import METRIC_NAMES
 from research.trust.samples import TEST
 
 

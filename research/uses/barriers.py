@@ -4,11 +4,11 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
+from epsvae.bootstrap import interval
 from epsvae.errors import EpsvaeError
-from epsvae.map.evaluation import interval
-from epsvae.ternary import METRIC_NAMES
+from epsvae.subjects.ternary import METRIC_NAMES, METRICS
 
-BETTER = (1.0, 1.0, -1.0)
+BETTER = tuple(metric.sign for metric in METRICS)
 """Sign of each metric's good direction, in the order of `METRIC_NAMES`."""
 PATH = ["library", "run_a", "run_b"]
 """Columns that tell paths apart."""

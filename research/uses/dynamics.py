@@ -7,8 +7,8 @@ import pandas as pd
 from jaxtyping import Float
 from scipy.stats import rankdata
 
+from epsvae.bootstrap import BOOTSTRAP_SEED, REPLICATES, interval
 from epsvae.errors import EpsvaeError
-from epsvae.map.evaluation import BOOTSTRAP_SEED, REPLICATES, interval
 from epsvae.uses.trajectory import WINDOW, Trajectory
 
 SHAPE = ("length", "straightness", "smoothness", "turning")

@@ -16,11 +16,13 @@ import pandas as pd
 from jaxtyping import Float
 from sklearn.ensemble import ExtraTreesRegressor
 
+from epsvae.bootstrap import run_weights
 from epsvae.errors import EpsvaeError
-from epsvae.map.calibration import LEVEL, LOWEST, Calibration, run_quantile
-from epsvae.map.data import run_weights
-from epsvae.map.model import EpsilonVAE
-from epsvae.ternary import METRIC_NAMES
+from epsvae.map.intervals import LEVEL, run_quantile
+from epsvae.subjects.ternary import METRIC_NAMES
+from epsvae.subjects.ternary.map.calibration import LOWEST, Calibration
+from epsvae.subjects.ternary.map.look import TernaryMap
+from epsvae.subjects.ternary.map.model import EpsilonVAE
 from epsvae.uses.follow import follow
 from epsvae.uses.trajectory import Trajectory
 from research.uses.quality import QUALITY, Course, Weights, predicted_metrics, quality
@@ -143,7 +145,7 @@ def forecast_folder(
     """
     if not epochs > 0:
         raise EpsvaeError(f"epochs: expected a positive number of planned ones, found {epochs}")
-    paths = follow(folder, model, calibration).paths
+    paths = follow(folder, TernaryMap(model, calibration)).paths
     courses = [_course(path, model, epochs) for path in paths]
     now, final = np.stack([c.metrics[-1] for c in courses]), forecaster(courses)
     half = np.array([forecaster.half_width(c.shares[-1], weights) for c in courses])

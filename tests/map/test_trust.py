@@ -4,11 +4,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from epsvae.library.index import write_index
-from epsvae.map.calibration import calibrate
-from epsvae.map.fit import fit_map
-from epsvae.map.model import MapConfig
-from epsvae.ternary import METRIC_NAMES
+from epsvae.subjects.ternary import METRIC_NAMES
+from epsvae.subjects.ternary.library.index import write_index
+from epsvae.subjects.ternary.map.calibrate import calibrate
+from epsvae.subjects.ternary.map.fit import fit_map
+from epsvae.subjects.ternary.map.model import MapConfig
 from research.trust import auroc_table, coverage_table, error_deciles, with_score
 from research.trust.damage import DAMAGES, FAINT
 from research.trust.samples import FOREIGN, TEST, UNREAD, draw_samples

@@ -11,21 +11,21 @@ import pytest
 import torch
 
 from epsvae.errors import ChapterError
-from epsvae.library import key_layout
-from epsvae.library.extracted import load_split
-from epsvae.map import train
-from epsvae.map.data import all_weights
-from epsvae.map.evaluation import COLUMNS
-from epsvae.map.model import MapConfig
-from epsvae.map.release import open_release
-from epsvae.map.seed import SeedConfig
-from epsvae.ternary import METRIC_NAMES, Architecture
-from epsvae.uses import realise
-from epsvae.uses.steer import Steering
+from epsvae.subjects.ternary import METRIC_NAMES, Architecture
+from epsvae.subjects.ternary.library import key_layout
+from epsvae.subjects.ternary.library.extracted import load_split
+from epsvae.subjects.ternary.map import train
+from epsvae.subjects.ternary.map.data import all_weights
+from epsvae.subjects.ternary.map.model import MapConfig
+from epsvae.subjects.ternary.map.release import open_release
+from epsvae.subjects.ternary.map.seed import SeedConfig
+from epsvae.subjects.ternary.uses import realise
+from epsvae.subjects.ternary.uses.steer import Steering
 from research import reproduce, seed_training
 from research.publish import compare, write_table
 from research.reproduce import reproduce_all
 from research.rows import features
+from research.rows.judge import COLUMNS
 from research.studies import fresh as study_fresh
 from research.studies import seed_models
 from research.studies.steering import steering_table

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from epsvae.library.files import load_checkpoint
-from epsvae.map.calibration import FILE, load_calibration
-from epsvae.map.release import open_release
-from epsvae.ternary import TernaryVAE
+from epsvae.subjects.ternary import TernaryVAE
+from epsvae.subjects.ternary.library.files import load_checkpoint
+from epsvae.subjects.ternary.map.calibration import FILE, load_calibration
+from epsvae.subjects.ternary.map.release import open_release
 from research.bench.monitor import COLUMNS, monitor_overhead, share_of_training
 
 

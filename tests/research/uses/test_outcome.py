@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from epsvae.errors import EpsvaeError
-from epsvae.map.calibration import FILE, load_calibration
-from epsvae.map.release import open_release
+from epsvae.subjects.ternary.map.calibration import FILE, load_calibration
+from epsvae.subjects.ternary.map.release import open_release
 from research.uses import outcome, recipe_trees
 from research.uses.outcome import fit_quality_forecaster, forecast_folder
 from research.uses.quality import QUALITY, Course, final_metrics, quality, release_courses
