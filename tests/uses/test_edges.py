@@ -89,7 +89,6 @@ from epsvae.uses.stagnation import (
 )
 from epsvae.uses.steer import Steering, hills, steer, steer_files
 from epsvae.uses.trajectory import Trajectory, cosines, over_window, trajectories, window_starts
-from research.uses.barriers import barrier, barriers, depth, interval_over_pairs, over_pairs
 from research.uses.choosing import (
     batch_regret,
     difference,
@@ -227,18 +226,6 @@ def early(z: np.ndarray) -> list[Early]:
     return [Early(place, np.ones(12), 1.0) for place in z]
 
 
-def path(metrics: np.ndarray, shares: tuple[float, ...], way: str = "linear") -> pd.DataFrame:
-    """Points on one path between two runs."""
-    frame = pd.DataFrame(metrics[: len(shares)], columns=list(METRIC_NAMES))
-    return frame.assign(library="l", run_a="a", run_b="b", way=way, share=shares)
-
-
-def pairs(*names: str) -> pd.DataFrame:
-    """A number for each pair of runs, which is named by two letters."""
-    runs = [list(name) for name in names]
-    return pd.DataFrame(runs, columns=["run_a", "run_b"]).assign(gap=np.arange(len(runs)) + 0.5)
-
-
 Case = Callable[[SimpleNamespace], Any]
 NO_ROWS = np.arange(0)
 RANDOM = np.random.default_rng(0)
@@ -310,12 +297,6 @@ REFUSED: dict[str, Case] = {
     "rungs of single runs": lambda w: best_rungs(w.metrics, w.values[:3], 2, 1, RANDOM),
     "rungs for nothing": lambda w: best_rungs(w.metrics, w.values[:3], 0, 2, RANDOM),
     "rungs of no draws": lambda w: best_rungs(w.metrics, w.values[:3], 2, 2, RANDOM, 0),
-    "a barrier of nothing": lambda w: barrier(w.metrics[:0], np.zeros(0), w.metrics[:2]),
-    "no pairs": lambda w: interval_over_pairs(np.zeros((0, 3))),
-    "no pairs in a table": lambda w: over_pairs(pairs(), "gap"),
-    "a barrier without ends": lambda w: barriers(path(w.metrics, (0.0, 0.5))),
-    "a barrier between one end": lambda w: barriers(path(w.metrics, (0.0, 0.0))),
-    "a barrier without averages": lambda w: barriers(path(w.metrics, (0.0, 1.0), "decoded")),
     "no clusters": lambda w: cluster_by_means(w.z, 0),
     "a front without objectives": lambda w: predicted_front(w.model, [w.one], ()),
     "a front of unknown objectives": lambda w: predicted_front(w.model, [w.one], ("beauty",)),
@@ -345,8 +326,6 @@ REFUSED: dict[str, Case] = {
     "early part of one": lambda w: early_part(Trajectory(np.ones(1), w.z64[:1]), 1.0),
     "neighbours of one": lambda w: neighbours_kept(np.zeros((1, 1)), np.zeros((1, 1)), 1),
     # copies
-    "a pair that comes twice": lambda w: over_pairs(pairs("ab", "ab"), "gap"),
-    "a barrier with an end twice": lambda w: barriers(path(w.metrics, (0.0, 0.0, 1.0))),
     "stability of copies": lambda w: stability(w.copy, RUNS, 2),
     "two clusters of copies": lambda w: cluster_by_means(w.copy, 2),
     "organise copies": lambda w: organise(w.model, [w.copies], 2),
@@ -468,9 +447,6 @@ EMPTY: dict[str, Case] = {
     "quality of nothing": lambda w: quality(w.metrics[:0]),
     "finals of nothing": lambda w: final_metrics(w.table[:0].assign(**dict.fromkeys(METRIC_NAMES))),
     "forecasts of no courses": lambda w: forecaster(w)([]),
-    "barriers of no paths": lambda w: barriers(
-        pd.DataFrame(columns=["library", "run_a", "run_b", "way", "share", *METRIC_NAMES])
-    ),
     "errors of no ends": lambda w: endpoint_errors(
         w.model, w.z64[:0], w.z64[:0], w.anchors[:0], w.metrics[:0]
     ),
@@ -498,7 +474,6 @@ EMPTY: dict[str, Case] = {
     "predictions of nothing": lambda w: predicted_metrics(w.model, w.z64[:0]),
     "halving of no runs": lambda w: successive_halving(w.metrics[:0], 18, 2).guess,
     "halving among none of the runs": lambda w: halving(w.metrics, 2, 2)(NO_ROWS),
-    "depths of no points": lambda w: depth(w.metrics[:0], np.zeros(0), w.metrics[:2]),
     "averages of none": lambda w: spherical_average(*[w.weights[None][:0]] * 2, SMALL),
     "noise on none": lambda w: add_noise(w.weights[None][:0], SMALL, 0.1, seeded()),
     "nearest to none": lambda w: nearest(w.z[:0], w.z),
@@ -621,8 +596,6 @@ def test_one_run_has_no_interval(w: SimpleNamespace) -> None:
         agreement_interval(labels, labels, one_run),
         mean_error(w.metrics[:, 0], one_run),
         over_runs(mean_of(np.ones(1)), 1),
-        interval_over_pairs(np.ones((1, 3))),
-        over_pairs(pairs("ab", "ac"), "gap"),
         alarm_rates(np.ones(6, bool), np.arange(6) % 2 == 0, one_run).hits,
         hypervolume_interval(w.metrics[:, :2], (1.0, 1.0), one_run),
         rank_correlation(w.metrics[:, 0], w.metrics[:, 1], one_run),
@@ -650,8 +623,6 @@ def test_constant_metrics(w: SimpleNamespace) -> None:
     assert np.isfinite(halved.guess).all()
     forecast = fit_quality_forecaster([course(w.constant)] * 3, w.constant[:3], folds=2)
     np.testing.assert_allclose(forecast([course(w.constant)]), 0.5)
-    shares = np.array([0.0, 0.5, 1.0])
-    assert barrier(w.constant[:3], shares, w.constant[:2]).tolist() == [0, 0, 0]
     gains = metric_gain(w.constant, np.arange(1.0, 7.0), 1.0)
     assert gains[1:].tolist() == [0] * 5
     assert np.isnan(rank_correlation(w.constant[:, 0], w.metrics[:, 0], RUNS)).all()
@@ -706,12 +677,6 @@ def test_unknown_metrics_of_a_library(w: SimpleNamespace) -> None:
 
 UNKNOWN: dict[str, Case] = {
     "a mean": lambda w: over_runs(mean_of(w.unknown[:, 1]), 6),
-    "a barrier": lambda w: barrier(w.unknown, np.linspace(0, 1, 6), w.metrics[:2])[1],
-    "where a path sinks": lambda w: barriers(
-        path(w.unknown[:, ::-1], (0.0, 1.0)).assign(coverage=np.nan)
-    )["where"],
-    "an interval over pairs": lambda w: interval_over_pairs(w.unknown),
-    "an interval without a pair": lambda w: over_pairs(pairs("ac", "bd"), "gap"),
     "correlation": lambda w: rank_correlation(w.nans, w.values, RUNS),
     "a mean error": lambda w: mean_error(w.nans, RUNS),
     "the error of a prediction": lambda w: anchor_errors(
