@@ -101,7 +101,7 @@ from research.uses.choosing import (
     tau,
     top_hits,
 )
-from research.uses.dynamics import describe, rank_correlation
+from research.uses.dynamics import rank_correlation
 from research.uses.endpoint import (
     Early,
     best_damping,
@@ -475,7 +475,6 @@ EMPTY: dict[str, Case] = {
         w.model, w.z64[:0], w.z64[:0], w.anchors[:0], w.metrics[:0]
     ),
     "no paths": lambda w: trajectories(pd.DataFrame(columns=["run", "epoch", "z0"])),
-    "no paths, described": lambda w: describe([]),
     "no windows": lambda w: window_starts(np.zeros(0))[0],
     "no gains": lambda w: metric_gain(w.metrics[:0], np.zeros(0)),
     "no steps": lambda w: step_movements(w.anchors[:1]),
@@ -602,7 +601,7 @@ def test_one_checkpoint(w: SimpleNamespace) -> None:
     assert top_hits(np.ones(1), np.ones(1)) == 1
     for course_of_one in (last_values, extrapolations):
         np.testing.assert_array_equal(course_of_one([course(w.metrics, 1)]), w.metrics[:1])
-    assert np.isnan(describe([Trajectory(np.ones(1), w.z64[:1])])["straightness"]).all()
+    assert np.isnan(Trajectory(np.ones(1), w.z64[:1]).straightness)
     assert np.isnan(true_movement(w.anchors[:1], np.ones(1))).all()
     assert regret(np.ones(1), np.ones(1), np.zeros((2, 3), int)) == 0
     assert successive_halving(w.metrics[:1], 3, 2).spent == 3
@@ -678,7 +677,7 @@ def test_copies(w: SimpleNamespace) -> None:
     assert same.max() < 1e-5
     np.testing.assert_allclose(coordinates(np.zeros((3, 3))), 0)
     assert step_movements(w.anchors[[0] * 3]).max() < 1e-5
-    assert describe([Trajectory(np.arange(6.0), w.copy.double().numpy())])["length"].tolist() == [0]
+    assert Trajectory(np.arange(6.0), w.copy.double().numpy()).length == 0
     a = LAYOUT.flatten(init_state(SMALL, seeded()) | {MAX_RADIUS: torch.tensor([0.9])})
     for average in (linear_average(a, a), spherical_average(a, a, SMALL)):
         torch.testing.assert_close(average, a)
