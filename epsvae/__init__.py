@@ -1,8 +1,8 @@
 """epsvae: a map of checkpoint behaviour.
 
-Rooms, each importing only from those before it: `ternary` (the networks being mapped), `library`
-(checkpoints on disk), `map` (the Epsilon-VAE), `uses` (what it is good for), then `plots`, `book`
-and the command line. The names here are those of the seed document's examples.
+Rooms, each importing only from those before it: `subject` and its neighbours (the seam, files,
+errors), `map` (learned quadrature for any subject), `uses` (what a map is good for), `subjects`
+(ternary, with its own map; digits; text). The names here are those of the seed document's examples.
 """
 
 from typing import Any
@@ -12,13 +12,13 @@ from epsvae.threads import let_waiting_threads_sleep
 let_waiting_threads_sleep()
 
 _ROOMS = {
-    "Checkpoint": "library.files",
-    "load_checkpoint": "library.files",
-    "save_checkpoint": "library.files",
-    "extract_key_weights": "library.layout",
-    "EpsilonVAE": "map.model",
-    "load_epsilon_vae": "map.files",
-    "open_release": "map.release",
+    "Checkpoint": "subjects.ternary.library.files",
+    "load_checkpoint": "subjects.ternary.library.files",
+    "save_checkpoint": "subjects.ternary.library.files",
+    "extract_key_weights": "subjects.ternary.library.layout",
+    "EpsilonVAE": "subjects.ternary.map.model",
+    "load_epsilon_vae": "subjects.ternary.map.files",
+    "open_release": "subjects.ternary.map.release",
     "predict_files": "map.predict",
     "find_pareto_efficient": "uses.pareto",
     "Metric": "subject",

@@ -7,19 +7,21 @@ writes carry their step and their metrics.
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from epsvae.atomic import replacing
 from epsvae.errors import CheckpointError
-from epsvae.library.atomic import replacing
-from epsvae.library.published import find_state, read_torch
+from epsvae.torch_files import find_state, read_torch
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 TORCH_SUFFIXES = (".pt", ".pth", ".ckpt", ".bin")
 SUFFIXES = (".safetensors", *TORCH_SUFFIXES)
@@ -85,37 +87,35 @@ def write_state(
         raise CheckpointError(f"{path}: cannot be written: {error}") from error
 
 
-def find_checkpoints(folder: Path | str) -> pd.DataFrame:
+def checkpoint_files(path: Path | str) -> list[Path]:
+    """A file by itself; of a folder, the checkpoint files in it at any depth, sorted.
+
+    Raises CheckpointError for a folder without any.
+    """
+    path = Path(path)
+    if not path.is_dir():
+        return [path]
+    known = (file for file in path.rglob("*") if file.suffix in SUFFIXES and file.is_file())
+    files = sorted(file for file in known if not file.name.startswith("."))
+    if not files:
+        raise CheckpointError(f"{path}: expected checkpoint files in the folder, found none")
+    return files
+
+
+def find_checkpoints(folder: Path | str) -> "pd.DataFrame":
     """The checkpoint files in a folder, at any depth: columns file, run, step.
 
     `run` is the file's parent folder, `step` the last number in its name (NaN without one). Sorted
     by run and step. Raises CheckpointError for a folder without any.
     """
-    folder = Path(folder)
-    known = (file for file in folder.rglob("*") if file.suffix in SUFFIXES and file.is_file())
-    files = [file for file in known if not file.name.startswith(".")]
-    if not files:
-        found = "none" if folder.is_dir() else "no folder"
-        raise CheckpointError(f"{folder}: expected checkpoint files in a folder, found {found}")
+    import pandas as pd
+
+    if not Path(folder).is_dir():
+        raise CheckpointError(f"{folder}: expected checkpoint files in a folder, found no folder")
+    files = checkpoint_files(folder)
     rows = [(str(file), str(file.parent), _step_of_name(file)) for file in files]
     table = pd.DataFrame(rows, columns=["file", "run", "step"])
     return table.sort_values(["run", "step", "file"], ignore_index=True)
-
-
-def each_state(files: Sequence[Path | str]) -> Iterator[StateFile | CheckpointError]:
-    """Each file's checkpoint, or why it cannot be read; a folder stands for the files in it."""
-    for given in files:
-        try:
-            folder = Path(given).is_dir()
-            found = [Path(file) for file in find_checkpoints(given)["file"]] if folder else [given]
-        except CheckpointError as error:
-            yield error
-            continue
-        for file in found:
-            try:
-                yield read_state(file)
-            except CheckpointError as error:
-                yield error
 
 
 def _contents(path: Path) -> tuple[dict[str, Tensor], Mapping[str, Any]]:

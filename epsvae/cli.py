@@ -8,26 +8,36 @@ import logging
 from importlib.metadata import entry_points
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from epsvae.errors import EpsvaeError
+
+if TYPE_CHECKING:
+    from epsvae.map.calibrated import CalibratedMap
+    from epsvae.subject import Subject
 
 app = typer.Typer(
     no_args_is_help=True,
     help="A map of checkpoint behaviour: from folders of checkpoints to points, metrics, geometry.",
     pretty_exceptions_enable=False,
 )
-library_app = typer.Typer(no_args_is_help=True, help="Libraries of checkpoints on disk.")
 subject_app = typer.Typer(no_args_is_help=True, help="Your own networks: one file says what.")
-app.add_typer(library_app, name="library")
 app.add_typer(subject_app, name="subject")
 
-ARTIFACTS = Path("artifacts")
-Root = Annotated[Path, typer.Option(help="Folder of the libraries.")]
 SUBJECT_HELP = "Your networks: a file my_subject.py, or package.module:Name. Its code is run."
 SubjectName = Annotated[str, typer.Argument(metavar="SUBJECT", help=SUBJECT_HELP)]
+DEFAULT_MAP = Path("data/reference/both/map.pt")
+DEFAULT_SUBJECT = "epsvae.subjects.ternary.subject:Ternary"
+Files = Annotated[
+    list[Path],
+    typer.Argument(help="Checkpoint files of any widths and depths, or folders of them."),
+]
+MapFile = Annotated[Path, typer.Option("--map", help="The map to use.")]
+MapSubject = Annotated[
+    str | None, typer.Option(help=SUBJECT_HELP + " By default the ternary networks of the book.")
+]
 Jobs = Annotated[int, typer.Option(help="Processes side by side, one thread each.", min=1)]
 
 
@@ -36,57 +46,6 @@ def configure() -> None:
     """A map of checkpoint behaviour."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     logging.getLogger("epsvae").setLevel(logging.INFO)
-
-
-@library_app.command("import")
-def library_import(
-    folder: Annotated[
-        Path, typer.Argument(help="Folder of .safetensors, .pt, .pth or .ckpt files.")
-    ],
-    name: Annotated[str, typer.Option(help="What to call the library.")] = "imported",
-) -> None:
-    """Index a folder of checkpoints from elsewhere; every directory is one run."""
-    from epsvae.library.index import import_folder, write_index
-
-    imported = import_folder(folder, name)
-    for refused in imported.refused:
-        typer.echo(f"refused: {refused.reason}", err=True)
-    if imported.index.empty:
-        raise EpsvaeError(f"{folder}: expected at least one usable checkpoint, found none")
-    write_index(imported.index, folder)
-    typer.echo(f"{len(imported.index)} checkpoints indexed, {len(imported.refused)} refused")
-
-
-@app.command()
-def extract(
-    library: Annotated[str, typer.Argument(help="Name of a library in the index.")],
-    root: Root = ARTIFACTS / "library",
-    out: Annotated[Path, typer.Option(help="Where the arrays go.")] = ARTIFACTS
-    / "epsilon_vae_hybrid",
-) -> None:
-    """Write a library's weights, anchor embeddings and metrics under the seed's file names."""
-    from epsvae.library.extract import extract_library
-    from epsvae.library.index import read_index
-
-    index = read_index(root)
-    if library not in (known := index["library"].unique()):
-        raise EpsvaeError(f"library: expected one of {', '.join(known)}, found {library!r}")
-    extract_library(index[index["library"] == library], root, out)
-
-
-@app.command()
-def train(
-    data: Annotated[Path, typer.Argument(help="Folder that `extract` wrote.")],
-    out: Annotated[Path, typer.Option(help="Folder of best.pt and final.pt.")] = ARTIFACTS
-    / "epsilon_vae_hybrid_models",
-    seed: Annotated[int, typer.Option(help="Draws the probes and the noise.")] = 0,
-) -> None:
-    """Fit the default map in closed form and fine-tune it; the better on validation is best.pt."""
-    from epsvae.map.data import load_map_data
-    from epsvae.map.train import train_default
-
-    history = train_default(load_map_data(data), out, seed).history
-    typer.echo(history.to_string(index=False))
 
 
 @subject_app.command("new")
@@ -150,83 +109,39 @@ def fit(
 
 @app.command()
 def predict(
-    files: Annotated[
-        list[Path],
-        typer.Argument(help="Checkpoint files of any widths and depths, or folders of them."),
-    ],
-    map_file: Annotated[Path, typer.Option("--map", help="The map to use.")] = Path(
-        "data/reference/both/map.pt"
-    ),
+    files: Files,
+    map_file: MapFile = DEFAULT_MAP,
     csv: Annotated[bool, typer.Option("--csv", help="Every column, for a program.")] = False,
-    subject: Annotated[
-        str | None, typer.Option(help=SUBJECT_HELP + " Needed for maps that `fit` wrote.")
-    ] = None,
+    subject: MapSubject = None,
 ) -> None:
-    """Print the three metrics that a map predicts for checkpoint files, without running them.
+    """Print what a map predicts for checkpoint files: it runs a few inputs through each.
 
-    A map that `epsvae fit` wrote needs its --subject, whose metrics it
-    predicts. With a calibration.safetensors beside the map, each metric has a 90 %
-    interval. A file whose off-map score is above 1 is flagged: nothing is
-    promised there, and no interval is shown. The column "why" says what is
-    unlike the training checkpoints: the behaviour that the map reads, or only
-    the weights, of which some may have no effect.
+    Each metric has a 90 % interval. A file whose off-map score is above 1 is
+    flagged: nothing is promised there, and no interval is shown. The column
+    "why" says what is unlike the training checkpoints. A map that `epsvae fit`
+    wrote needs the --subject that it was fitted with.
     """
-    from epsvae.map.calibration import FILE, load_calibration
-    from epsvae.map.files import load_epsilon_vae
-    from epsvae.map.map_file import is_subject_map
     from epsvae.map.predict import predict_files, readable
 
-    if subject is not None or is_subject_map(map_file):
-        _predict_states(files, map_file, subject, csv)
-        return
-    model, beside = load_epsilon_vae(map_file), map_file.with_name(FILE)
-    calibration = load_calibration(beside) if beside.is_file() else None
-    outcome = predict_files(model, files, calibration)
+    _, asked = _open_map(map_file, subject)
+    outcome = predict_files(asked, files)
     if csv:
         typer.echo(outcome.table.to_csv(index=False), nl=False)
     else:
-        typer.echo(readable(outcome.table))
+        typer.echo(readable(outcome, asked))
     _refuse(outcome.refused)
-
-
-def _predict_states(files: list[Path], map_file: Path, subject: str | None, csv: bool) -> None:
-    """`predict` for the maps that `fit` wrote."""
-    from epsvae.loading import load_subject
-    from epsvae.map.map_file import load_map
-    from epsvae.map.predict_states import predict_states, readable
-
-    if subject is None:
-        raise EpsvaeError(f"{map_file}: expected --subject, the file of its networks, found none")
-    fitted = load_map(map_file, load_subject(subject))
-    outcome = predict_states(fitted, files)
-    if csv:
-        typer.echo(outcome.table.to_csv(index=False), nl=False)
-    elif len(outcome.table):
-        typer.echo(readable(outcome, fitted))
-    _refuse(outcome.refused)
-
-
-def _refuse(reasons: list[str]) -> None:
-    for reason in reasons:
-        typer.echo(f"refused: {reason}", err=True)
-    if reasons:
-        raise typer.Exit(1)
 
 
 @app.command()
 def similar(
-    files: Annotated[
-        list[Path],
-        typer.Argument(help="Checkpoint files of any widths and depths, or folders of them."),
-    ],
+    files: Files,
     library: Annotated[
         Path | None,
         typer.Option(help="Folder of checkpoints to search; default: the map's own library."),
     ] = None,
     k: Annotated[int, typer.Option("--k", help="How many to print.", min=1)] = 5,
-    map_file: Annotated[Path, typer.Option("--map", help="The map to use.")] = Path(
-        "data/reference/both/map.pt"
-    ),
+    map_file: MapFile = DEFAULT_MAP,
+    subject: MapSubject = None,
 ) -> None:
     """Print the checkpoints of a library that behave most like a file, by distance on the map.
 
@@ -234,26 +149,37 @@ def similar(
     others were measured. Off the map (a score above 1) distances mean little,
     and the file is flagged.
     """
-    from epsvae.map.calibration import FILE, load_calibration
-    from epsvae.map.files import load_epsilon_vae
-    from epsvae.map.model import EpsilonVAE
-    from epsvae.uses.similar import place_files, readable, release_places
+    from epsvae.uses.similar import place_files, readable
 
-    model, beside = load_epsilon_vae(map_file), map_file.with_name(FILE)
-    if not isinstance(model, EpsilonVAE):
-        raise EpsvaeError(f"{map_file}: expected a default map, found {type(model).__name__}")
-    calibration = load_calibration(beside) if beside.is_file() else None
-    if library is None:
-        home = map_file.resolve().parent
-        known = release_places(home.parent, home.name)
-    else:
-        known = place_files(model, [library])
-    asked = place_files(model, files, calibration)
-    for reason in (refused := known.refused + asked.refused):
+    family, asked = _open_map(map_file, subject)
+    known = family.places(map_file) if library is None else place_files(asked, [library])
+    places = place_files(asked, files)
+    if len(places.z):
+        typer.echo(readable(places, known, k))
+    _refuse([*known.refused, *places.refused])
+
+
+def _open_map(map_file: Path, subject: str | None) -> tuple["Subject", "CalibratedMap"]:
+    """A subject and a map of it."""
+    from epsvae.loading import load_subject
+    from epsvae.map.map_file import is_subject_map
+
+    if map_file == DEFAULT_MAP and not map_file.is_file():
+        raise EpsvaeError(
+            f"{map_file}: expected the reference map, found no file; it comes with a "
+            "checkout of the project (data/reference), not with the package. Name one with --map; "
+            "`epsvae fit` makes one of your own networks"
+        )
+    if subject is None and is_subject_map(map_file):
+        raise EpsvaeError(f"{map_file}: expected --subject, the file of its networks, found none")
+    family = load_subject(subject or DEFAULT_SUBJECT)
+    return family, family.open_map(map_file)
+
+
+def _refuse(reasons: list[str]) -> None:
+    for reason in reasons:
         typer.echo(f"refused: {reason}", err=True)
-    if len(asked.z):
-        typer.echo(readable(asked, known, k))
-    if refused:
+    if reasons:
         raise typer.Exit(1)
 
 

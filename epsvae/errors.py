@@ -1,6 +1,15 @@
 """The errors of the package: each names what was wrong, what was expected and what came."""
 
-__all__ = ["ChapterError", "CheckpointError", "EpsvaeError", "LibraryError", "SubjectError"]
+from collections.abc import Iterable
+
+__all__ = [
+    "ChapterError",
+    "CheckpointError",
+    "EpsvaeError",
+    "LibraryError",
+    "SubjectError",
+    "few",
+]
 
 
 class EpsvaeError(ValueError):
@@ -21,3 +30,10 @@ class ChapterError(EpsvaeError):
 
 class SubjectError(EpsvaeError):
     """A subject does not keep its side of the seam; the message names the file and the part."""
+
+
+def few(names: Iterable[str], limit: int = 4) -> str:
+    """The first names, and how many there are beyond them."""
+    names = list(names)
+    more = f", and {len(names) - limit} more" if len(names) > limit else ""
+    return ", ".join(str(name)[:500] for name in names[:limit]) + more

@@ -3,15 +3,17 @@
 import logging
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-import pandas as pd
 import torch
 
-from epsvae.checkpoints import find_checkpoints, read_state
+from epsvae.checkpoints import find_checkpoints
 from epsvae.errors import CheckpointError, LibraryError
 from epsvae.subject import State, Subject
 from epsvae.users_code import UsersCode
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +35,7 @@ class Example(NamedTuple):
     """The file, for errors."""
 
 
-def split_runs(folder: Path | str, seed: int = 0) -> tuple[pd.DataFrame, pd.DataFrame]:
+def split_runs(folder: Path | str, seed: int = 0) -> "tuple[pd.DataFrame, pd.DataFrame]":
     """(training, validation) checkpoints of a folder, as `find_checkpoints` lists them.
 
     `<folder>/train` and `<folder>/validation` if they are there; else a fifth of the runs, drawn by
@@ -70,14 +72,14 @@ def _check_runs(folder: Path, n_runs: int) -> None:
         )
 
 
-def examples(subject: Subject, table: pd.DataFrame) -> Iterator[Example]:
+def examples(subject: Subject, table: "pd.DataFrame") -> Iterator[Example]:
     """The checkpoints of a table, read one by one; where a file has no metrics, they are measured.
 
     A file that cannot be read is passed over, with a warning that says why.
     """
     for file in table["file"]:
         try:
-            found = read_state(file)
+            found = subject.read(file)
         except CheckpointError as error:
             log.warning("passed over: %s", error)
             continue

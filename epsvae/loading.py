@@ -13,8 +13,8 @@ from typing import Any
 
 import torch
 
+from epsvae.atomic import replacing
 from epsvae.errors import SubjectError
-from epsvae.library.atomic import replacing
 from epsvae.subject import Metric, Subject
 from epsvae.users_code import UsersCode
 

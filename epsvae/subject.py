@@ -9,7 +9,8 @@ first one, ``epsvae subject check FILE`` says what is wrong with it.
 import math
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any, ClassVar, Literal, NamedTuple
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -17,6 +18,11 @@ from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state
 
 from epsvae.errors import SubjectError
+
+if TYPE_CHECKING:
+    from epsvae.checkpoints import StateFile
+    from epsvae.map.calibrated import CalibratedMap
+    from epsvae.uses.similar import Places
 
 State = Mapping[str, Tensor]
 """A state dict."""
@@ -34,6 +40,11 @@ class Metric(NamedTuple):
     low: float = -math.inf
     high: float = math.inf
     better: Literal["higher", "lower"] = "higher"
+
+    @property
+    def sign(self) -> float:
+        """1 where more is better, -1 where less is."""
+        return 1.0 if self.better == "higher" else -1.0
 
     def link(self, values: Tensor) -> Tensor:
         """Values on a scale without ends.
@@ -84,6 +95,15 @@ class Subject:
     stacks: ClassVar[bool] = True
     """May networks of equal shapes run together under `torch.func.vmap`? Set it to False where
     `answer` branches on what the module says, or uses what vmap cannot."""
+
+    def read(self, path: Path | str) -> "StateFile":
+        """A checkpoint file; raises CheckpointError, naming it, for one that cannot be read.
+
+        Override it where files hold more than a state dict that the network depends on.
+        """
+        from epsvae.checkpoints import read_state
+
+        return read_state(path)
 
     def build(self, state: State) -> nn.Module:
         """The network of a state dict, in evaluation mode.
@@ -146,6 +166,22 @@ class Subject:
         raise SubjectError(
             f"{type(self).__name__}: expected example() -> a state dict that build accepts, found "
             "none; write it, or give a checkpoint"
+        )
+
+    def open_map(self, path: Path) -> "CalibratedMap":
+        """A map of this subject from its file; raises CheckpointError and SubjectError, naming it.
+
+        Override it where a subject has maps of its own making.
+        """
+        from epsvae.map.map_file import load_map
+
+        return load_map(path, self)
+
+    def places(self, path: Path) -> "Places":
+        """Where the checkpoints lie that a map was learned from, if they are kept beside it."""
+        raise SubjectError(
+            f"{path}: expected the places of its library beside the map, found none; name a folder "
+            "of checkpoints to search (--library)"
         )
 
     def metric(self, name: str) -> Metric:

@@ -6,8 +6,9 @@ from typing import Annotated
 
 import typer
 
-from epsvae.cli import ARTIFACTS, Jobs, Root, library_app
+from epsvae.cli import Jobs
 from epsvae.errors import EpsvaeError
+from epsvae.subjects.ternary_commands import ARTIFACTS, Root, library_app
 
 __all__ = ["register"]
 
@@ -80,7 +81,7 @@ def bench(
     ),
 ) -> None:
     """Time the full evaluation, the factory beside the plain loop, and networks out of z, now."""
-    from epsvae.map.files import load_epsilon_vae
+    from epsvae.subjects.ternary.map.files import load_epsilon_vae
     from research.bench import benchmark
 
     table = benchmark(jobs, load_epsilon_vae(map_file))

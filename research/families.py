@@ -13,7 +13,7 @@ from typing import NamedTuple, Protocol
 import pandas as pd
 from joblib import Parallel, delayed
 
-from epsvae.library.atomic import replacing
+from epsvae.atomic import replacing
 from epsvae.loading import load_subject
 from epsvae.map.map_file import load_map, save_map
 from epsvae.threads import one_thread

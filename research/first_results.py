@@ -21,15 +21,16 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from epsvae.bootstrap import run_weights
 from epsvae.checkpoints import find_checkpoints
 from epsvae.folders import Example, examples, split_runs
 from epsvae.loading import load_subject
-from epsvae.map.data import run_mean, run_weights
 from epsvae.map.forest import grow_forest
 from epsvae.map.learn import FittedMap, fit_map
 from epsvae.map.map_file import load_map
 from epsvae.map.replies import groups
 from epsvae.subject import State, Subject
+from epsvae.subjects.ternary.map.data import run_mean
 
 DRAWS = 20
 POOL = 1000

@@ -13,16 +13,16 @@ import numpy as np
 import pandas as pd
 import torch
 
-from epsvae.library.atomic import replacing
-from epsvae.library.extracted import ExtractedSplit
-from epsvae.library.files import sha256_of
-from epsvae.library.index import INDEX, read_index
-from epsvae.library.layout import key_layout
-from epsvae.map.data import MapData, all_weights
-from epsvae.map.files import AnyMap, save_map
-from epsvae.map.prediction import Prediction
-from epsvae.map.release import MANIFEST, Release
-from epsvae.ternary import METRIC_NAMES
+from epsvae.atomic import replacing
+from epsvae.subjects.ternary import METRIC_NAMES
+from epsvae.subjects.ternary.library.extracted import ExtractedSplit
+from epsvae.subjects.ternary.library.files import sha256_of
+from epsvae.subjects.ternary.library.index import INDEX, read_index
+from epsvae.subjects.ternary.library.layout import key_layout
+from epsvae.subjects.ternary.map.data import MapData, all_weights
+from epsvae.subjects.ternary.map.files import AnyMap, save_map
+from epsvae.subjects.ternary.map.prediction import Prediction
+from epsvae.subjects.ternary.map.release import MANIFEST, Release
 from research.statistics import split_statistics, statistic_names
 
 log = logging.getLogger(__name__)

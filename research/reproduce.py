@@ -16,11 +16,12 @@ import pandas as pd
 import torch
 from joblib import Parallel, delayed
 
+from epsvae.atomic import replacing
 from epsvae.errors import ChapterError
-from epsvae.library.atomic import replacing
-from epsvae.library.extract import extract_library
-from epsvae.map.calibration import FILE, calibrate, save_calibration
-from epsvae.map.data import (
+from epsvae.subjects.ternary.library.extract import extract_library
+from epsvae.subjects.ternary.map.calibrate import calibrate
+from epsvae.subjects.ternary.map.calibration import FILE, save_calibration
+from epsvae.subjects.ternary.map.data import (
     ARRAYS,
     BOTH,
     MapData,
@@ -29,12 +30,11 @@ from epsvae.map.data import (
     load_map_data,
     models_folder,
 )
-from epsvae.map.evaluation import validation_table
-from epsvae.map.files import AnyMap, load_epsilon_vae
-from epsvae.map.model import EpsilonVAE
-from epsvae.map.prediction import Prediction, predict_split
-from epsvae.map.release import MANIFEST, open_release
-from epsvae.map.train import train_default
+from epsvae.subjects.ternary.map.files import AnyMap, load_epsilon_vae
+from epsvae.subjects.ternary.map.model import EpsilonVAE
+from epsvae.subjects.ternary.map.prediction import Prediction, predict_split
+from epsvae.subjects.ternary.map.release import MANIFEST, open_release
+from epsvae.subjects.ternary.map.train import train_default
 from research.families import FAMILIES, build_family, learn_families, publish_families
 from research.publish import (
     SPLITS,
@@ -49,6 +49,7 @@ from research.publish import (
     write_table,
 )
 from research.rows import ROWS
+from research.rows.judge import validation_table
 from research.rows.own import ONE_MAP
 from research.studies.steering import steering_table
 from research.ternary.build import build_libraries

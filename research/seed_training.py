@@ -14,11 +14,11 @@ from torch import Tensor
 from torch.nn.utils import get_total_norm
 from tqdm import tqdm
 
+from epsvae.atomic import replacing
 from epsvae.errors import EpsvaeError
-from epsvae.library.atomic import replacing
-from epsvae.library.extracted import ExtractedSplit
-from epsvae.map.data import MapData, embeddings_of, key_weights, metrics_of
-from epsvae.map.seed import SeedConfig, SeedVAE, seed_loss
+from epsvae.subjects.ternary.library.extracted import ExtractedSplit
+from epsvae.subjects.ternary.map.data import MapData, embeddings_of, key_weights, metrics_of
+from epsvae.subjects.ternary.map.seed import SeedConfig, SeedVAE, seed_loss
 
 log = logging.getLogger(__name__)
 

@@ -8,8 +8,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from epsvae.errors import LibraryError
-from epsvae.library.extracted import ExtractedSplit
-from epsvae.library.layout import Layout, key_layout
+from epsvae.subjects.ternary.library.extracted import ExtractedSplit
+from epsvae.subjects.ternary.library.layout import Layout, key_layout
 
 QUANTILES = (0, 5, 25, 50, 75, 95, 100)
 """Percent."""

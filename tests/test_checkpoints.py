@@ -5,7 +5,7 @@ import pickle
 import pytest
 import torch
 
-from epsvae.checkpoints import each_state, find_checkpoints, read_state, write_state
+from epsvae.checkpoints import find_checkpoints, read_state, write_state
 from epsvae.errors import CheckpointError
 
 STATE = {"a.weight": torch.arange(6.0).view(2, 3), "a.count": torch.tensor(3)}
@@ -79,10 +79,3 @@ def test_checkpoints_are_listed_by_run_and_step(tmp_path):
     assert [run.rpartition("/")[2] for run in table["run"]] == ["a", "a", "b"]
     with pytest.raises(CheckpointError, match="nowhere"):
         find_checkpoints(tmp_path / "nowhere")
-
-
-def test_each_file_is_given_or_its_refusal(tmp_path):
-    write_state(tmp_path / "a" / "1.safetensors", STATE)
-    (tmp_path / "a" / "2.pt").write_text("no")
-    found = list(each_state([tmp_path / "a", tmp_path / "nowhere.pt"]))
-    assert [isinstance(one, CheckpointError) for one in found] == [False, True, True]

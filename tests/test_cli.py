@@ -17,9 +17,9 @@ import typer
 from typer.testing import CliRunner
 
 from epsvae.cli import app, main
-from epsvae.library.extracted import load_split
-from epsvae.library.index import read_index
-from epsvae.ternary import METRIC_NAMES, Architecture
+from epsvae.subjects.ternary import METRIC_NAMES, Architecture
+from epsvae.subjects.ternary.library.extracted import load_split
+from epsvae.subjects.ternary.library.index import read_index
 from research.ternary import catalogue
 from research.ternary.recipes import BaseRecipe, Recipe
 
@@ -57,7 +57,7 @@ COMMANDS = dict(commands(typer.main.get_command(app)))
 LEAVES = [name for name, command in COMMANDS.items() if not hasattr(command, "commands")]
 TAUGHT = {
     (): ["map of checkpoint behaviour", "library", "extract", "train", "predict", "book"],
-    ("library",): ["build", "import", "Libraries of checkpoints on disk"],
+    ("library",): ["build", "import", "Libraries of ternary networks on disk"],
     ("library", "build"): ["goes on where a killed build stopped", "small (four runs a split)"],
     ("library", "import"): [".safetensors, .pt, .pth or .ckpt", "every directory is one run"],
     ("extract",): ["anchor embeddings", "artifacts/epsilon_vae_hybrid"],
@@ -66,7 +66,7 @@ TAUGHT = {
     ("subject",): ["new", "check"],
     ("subject", "new"): ["tiny classifier", "my_subject.py"],
     ("subject", "check"): ["how to mend it", "Runs the subject's code", "example()"],
-    ("predict",): ["three metrics", "without running them", "data/reference/both/map.pt"],
+    ("predict",): ["runs a few", "90 % interval", "data/reference/both/map.pt"],
     ("similar",): ["behave most like a file", "default: the map's own library", "marked ~", "--k"],
     ("reproduce",): ["From nothing", "resumes", "reference release"],
     ("study",): [

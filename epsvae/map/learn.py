@@ -4,8 +4,9 @@ Strengths and widths are chosen on validation runs; the mean of the readers also
 each predicted by readers that were fitted without it.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -13,17 +14,21 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
+from epsvae.bootstrap import run_weights
+from epsvae.checkpoints import StateFile
 from epsvae.errors import LibraryError
 from epsvae.folders import Example
 from epsvae.map.asking import Split, ask, ask_train
-from epsvae.map.data import run_weights
+from epsvae.map.calibrated import Facts, Place
 from epsvae.map.half import rounded
 from epsvae.map.intervals import Intervals, calibrate
 from epsvae.map.novelty import Novelty, fit_novelty
 from epsvae.map.quadrature import QuadratureMap, Reading
 from epsvae.map.readers import READERS, Choices, choose, fit_readers, simplex
 from epsvae.map.weighing import fit_weights
-from epsvae.subject import Subject
+from epsvae.subject import Metric, Subject
+from epsvae.torch_files import find_state
+from epsvae.users_code import UsersCode
 
 FOLDS = 5
 """Groups of training runs; each is predicted by readers that were fitted to the others."""
@@ -40,6 +45,56 @@ class FittedMap:
     model: QuadratureMap
     intervals: Intervals
     novelty: Novelty
+    calibrated = True
+
+    @property
+    def metrics(self) -> tuple[Metric, ...]:
+        """What is predicted: the subject's metrics."""
+        return self.model.subject.metrics
+
+    @property
+    def latent_dim(self) -> int:
+        """Numbers in z."""
+        return self.model.config.latent_dim
+
+    def open(self, file: Path) -> StateFile:
+        """Read a file; raises CheckpointError, naming it, for one that is no checkpoint."""
+        return self.model.subject.read(file)
+
+    def take(self, network: nn.Module | Mapping[str, Tensor]) -> StateFile:
+        """A network in memory, or its state dict."""
+        contents = network.state_dict() if isinstance(network, nn.Module) else network
+        state = {name: value.detach().cpu() for name, value in find_state(contents).items()}
+        return StateFile(Path("a network"), state)
+
+    def facts(self, checkpoint: StateFile) -> Facts:
+        """What a checkpoint says of itself."""
+        return Facts(None, checkpoint.step, checkpoint.metrics)
+
+    @torch.no_grad()
+    def look(self, checkpoint: StateFile) -> Place:
+        """Run the probes through a checkpoint, once."""
+        model, source = self.model, str(checkpoint.path)
+        with UsersCode(source, f"a checkpoint of {model.subject.name}"):
+            probes = model.subject.inputs[model.probes]
+            answers = model.subject.answer_stack([checkpoint.state], probes)
+        if not answers.isfinite().all():
+            unknown = np.full(len(self.metrics), np.nan)
+            z = torch.full((self.latent_dim,), torch.nan)
+            return Place(z, unknown, unknown, unknown, float("inf"), "answers (not finite)")
+        reading = model.read(answers)
+        z = model.latent(reading)
+        low, high = self.intervals(model, z)
+        ends = low[0].double().numpy(), high[0].double().numpy()
+        metrics = model.predict_metrics(z)[0].double().numpy()
+        blocks = self.novelty.scores(reading.blocks())
+        found = [f"{name} ({float(x[0]):.1f})" for name, x in blocks.items() if x[0] > 1]
+        off_map = max(float(x[0]) for x in blocks.values())
+        return Place(z[0], metrics, *ends, off_map, ", ".join(found))
+
+    def predict_metrics(self, z: Float[Tensor, "*batch latent"]) -> Float[Tensor, "*batch metrics"]:
+        """Metrics of points of z."""
+        return self.model.predict_metrics(z)
 
 
 def fit_map(

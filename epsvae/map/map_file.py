@@ -15,12 +15,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from epsvae.atomic import replacing
 from epsvae.errors import CheckpointError, SubjectError
-from epsvae.library.atomic import replacing
 from epsvae.map.intervals import Intervals
 from epsvae.map.learn import FittedMap
-from epsvae.map.novelty import Novelty
-from epsvae.map.offmap import Distance, Scale
+from epsvae.map.novelty import Distance, Novelty, Scale
 from epsvae.map.quadrature import QuadratureConfig, QuadratureMap
 from epsvae.map.questions import TOLERANCE, fingerprint
 from epsvae.subject import Subject

@@ -14,10 +14,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from epsvae.map.curve import gaussian_kernel
 from epsvae.map.forest import Forest, grow_forest
 from epsvae.map.half import rounded
-from epsvae.map.ridge import fit_ridge
+from epsvae.map.ridge import fit_ridge, gaussian_kernel
 
 READERS = ("count", "ridge", "kernel", "trees")
 TREES = READERS.index("trees")

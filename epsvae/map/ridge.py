@@ -9,6 +9,7 @@ from torch import Tensor, nn
 STRENGTHS = tuple(10.0**k for k in range(-8, 3))
 """Tried by default, relative to the mean square of a standardised feature vector."""
 TINY = 1e-6
+SMALLEST_DISTANCE = 1e-12
 
 
 @torch.no_grad()
@@ -39,3 +40,11 @@ def fit_ridge(
     layer.weight.copy_(slope.T)
     layer.bias.copy_(y_mean - mean @ slope)
     return best[1]
+
+
+def gaussian_kernel(
+    a: Float[Tensor, "*batch codes"], b: Float[Tensor, "n codes"], width: Tensor | float
+) -> Float[Tensor, "*batch n"]:
+    """exp(-|a - b|^2 / (2 width^2))."""
+    squared = a.square().sum(-1, keepdim=True) + b.square().sum(-1) - 2 * a @ b.T
+    return torch.exp(-squared.clamp_min(SMALLEST_DISTANCE) / (2 * width**2))

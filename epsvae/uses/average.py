@@ -1,21 +1,10 @@
-"""New weights without a map: what every virtual checkpoint is held against.
-
-Averages of two checkpoints, the nearest known checkpoint, a checkpoint plus noise. Vectors hold all
-parameters in the order of `all_layout`; the max radius, which comes last, is averaged linearly and
-gets no noise.
-"""
+"""What needs no map: the average of two checkpoints, and the nearest known one."""
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from epsvae.errors import EpsvaeError
-from epsvae.library.layout import MAX_RADIUS, all_layout
-from epsvae.ternary import Architecture
-
-PARALLEL = 1e-4
-"""Sine of the angle below which a spherical average is a linear one."""
-TINY = 1e-12
 
 Share = float | Float[Tensor, "*#batch 1"]
 """Share of the second checkpoint: 0 gives the first one, 1 the second."""
@@ -26,37 +15,6 @@ def linear_average(
 ) -> Float[Tensor, "*batch weights"]:
     """(1 - share) a + share b (model averaging; Utans, 1996)."""
     return (1 - share) * a + share * b
-
-
-def spherical_average(
-    a: Float[Tensor, "*batch weights"],
-    b: Float[Tensor, "*batch weights"],
-    architecture: Architecture,
-    share: Share = 0.5,
-) -> Float[Tensor, "*batch weights"]:
-    """Each parameter on the great circle from a's to b's (slerp; Shoemake, 1985).
-
-    Law: (sin((1 - s) w) a + sin(s w) b) / sin(w), w the angle between a and b; linear where they
-    are parallel.
-    """
-    layout = all_layout(architecture)
-    parts = {
-        name: linear_average(a[..., where], b[..., where], share)
-        if name == MAX_RADIUS
-        else _slerp(a[..., where], b[..., where], share)
-        for name, where in layout.slices.items()
-    }
-    return torch.cat(list(parts.values()), dim=-1)
-
-
-def _slerp(
-    a: Float[Tensor, "*batch k"], b: Float[Tensor, "*batch k"], share: Share
-) -> Float[Tensor, "*batch k"]:
-    norms = a.norm(dim=-1, keepdim=True) * b.norm(dim=-1, keepdim=True)
-    angle = ((a * b).sum(-1, keepdim=True) / norms.clamp_min(TINY)).clamp(-1, 1).acos()
-    sine = angle.sin()
-    arc = (((1 - share) * angle).sin() * a + (share * angle).sin() * b) / sine.clamp_min(TINY)
-    return torch.where((sine < PARALLEL) | (norms < TINY), linear_average(a, b, share), arc)
 
 
 def nearest(
@@ -74,17 +32,10 @@ def nearest(
     return torch.cdist(z, known).topk(k, largest=False).indices
 
 
-def add_noise(
-    weights: Float[Tensor, "*batch weights"],
-    architecture: Architecture,
-    size: float,
-    generator: torch.Generator,
-) -> Float[Tensor, "*batch weights"]:
-    """Weights plus normal noise whose spread is `size` times each parameter's root mean square."""
-    noisy = weights.clone()
-    for name, where in all_layout(architecture).slices.items():
-        if name != MAX_RADIUS:
-            part = weights[..., where]
-            spread = size * part.square().mean(-1, keepdim=True).sqrt()
-            noisy[..., where] += spread * torch.randn(part.shape, generator=generator)
-    return noisy
+def refuse_infinite(z: Float[Tensor, "n latent"], name: str = "z") -> None:
+    """Raise EpsvaeError, which names the rows, for points that are not finite."""
+    if not z.isfinite().all():
+        bad = (~z.isfinite().all(-1)).nonzero().flatten().tolist()
+        raise EpsvaeError(
+            f"{name}: expected finite coordinates, found NaN or infinity in rows {bad}"
+        )

@@ -9,15 +9,13 @@ from itertools import combinations
 
 import numpy as np
 import pandas as pd
-import torch
 from jaxtyping import Float, Int
 from sklearn.cluster import HDBSCAN, KMeans
 from sklearn.metrics import adjusted_mutual_info_score
 from torch import Tensor
 
+from epsvae.bootstrap import bootstrap_weights, interval
 from epsvae.errors import EpsvaeError
-from epsvae.map.evaluation import bootstrap_weights, interval
-from epsvae.ternary import poincare
 
 STARTS = 10
 """Random starts of KMeans, of which the best is kept."""
@@ -28,29 +26,6 @@ LOOSE = -1
 
 Labels = Int[np.ndarray, "n"]
 Points = Float[np.ndarray, "n dim"] | Float[Tensor, "n dim"]
-
-
-def behaviour_distances(
-    a: Float[np.ndarray, "n anchors dim"], b: Float[np.ndarray, "m anchors dim"]
-) -> Float[np.ndarray, "n m"]:
-    """How differently checkpoints behave: Poincaré distance of their anchors, mean over anchors.
-
-    Raises EpsvaeError for points that are not inside the ball.
-    """
-    x, y = (_in_ball(points) for points in (a, b))
-    total = torch.zeros(len(a), len(b), dtype=torch.double)
-    for p, q in zip(x.unbind(1), y.unbind(1), strict=True):
-        p2, q2 = p.square().sum(1), q.square().sum(1)
-        gap = (p2[:, None] + q2 - 2 * p @ q.T).clamp_min(0)
-        total += poincare.from_gap(gap, (1 - p2[:, None]) * (1 - q2))
-    return (total / x.shape[1]).numpy()
-
-
-def _in_ball(points: Float[np.ndarray, "n anchors dim"]) -> Float[Tensor, "n anchors dim"]:
-    tensor = torch.tensor(points, dtype=torch.double)
-    if not (tensor.norm(dim=-1) < 1).all():
-        raise EpsvaeError("embeddings: expected points inside the unit ball, found others")
-    return tensor
 
 
 def coordinates(distances: Float[np.ndarray, "n n"], dim: int = 64) -> Float[np.ndarray, "n d"]:

@@ -9,17 +9,13 @@ import pandas as pd
 import torch
 from jaxtyping import Float
 
+from epsvae.checkpoints import checkpoint_files
 from epsvae.errors import CheckpointError, EpsvaeError
-from epsvae.library.files import Checkpoint, load_checkpoint
-from epsvae.map.calibration import Calibration
-from epsvae.map.look import look_on_map
-from epsvae.map.model import EpsilonVAE
-from epsvae.map.predict import checkpoint_files
-from epsvae.ternary import METRIC_NAMES
+from epsvae.map.calibrated import CalibratedMap, look_on_map
 from epsvae.uses.stagnation import StagnationRule, metric_gain
 from epsvae.uses.trajectory import WINDOW, Trajectory
 
-EPOCH_IN_NAME = re.compile(r"epoch[_-]?(\d+(?:\.\d+)?)")
+EPOCH_IN_NAME = re.compile(r"(?:epoch|step)[_-]?(\d+(?:\.\d+)?)")
 """Where a file does not say its epoch, its name may."""
 
 
@@ -46,16 +42,13 @@ class _Point:
 
 
 def follow(
-    folder: Path | str,
-    model: EpsilonVAE,
-    calibration: Calibration | None = None,
-    rule: StagnationRule | None = None,
+    folder: Path | str, asked: CalibratedMap, rule: StagnationRule | None = None
 ) -> Followed:
     """Read every checkpoint below a folder onto the map; each directory is one run.
 
     Epochs are those that the files state, or else those in their names (``epoch_10.pt``). Files are
-    refused that cannot be read, that tell no epoch, that repeat an epoch of their run and, if the
-    map's calibration is given, that are off the map. `rule` adds the alarm of stagnation. Raises
+    refused that cannot be read, that tell no epoch, that repeat an epoch of their run and, with a
+    calibrated map, that are off it. `rule` adds the alarm of stagnation. Raises
     EpsvaeError if nothing is left.
     """
     folder = Path(folder)
@@ -65,7 +58,7 @@ def follow(
     refused: list[str] = []
     for file in checkpoint_files(folder):
         try:
-            point = _read(file, folder, model, calibration)
+            point = _read(file, folder, asked)
             if known := points.get((point.run, point.epoch)):
                 raise CheckpointError(
                     f"{file}: expected one checkpoint an epoch, found epoch "
@@ -84,22 +77,22 @@ def follow(
         Trajectory(np.array([p.epoch for p in run]), np.stack([p.z for p in run]), name)
         for name, run in runs.items()
     ]
-    tables = [_table(path, runs[path.run], model, rule) for path in paths]
+    tables = [_table(path, runs[path.run], asked, rule) for path in paths]
     return Followed(pd.concat(tables, ignore_index=True), paths, refused)
 
 
 @torch.no_grad()
-def _read(file: Path, folder: Path, model: EpsilonVAE, calibration: Calibration | None) -> _Point:
-    checkpoint = load_checkpoint(file)
-    epoch = _epoch(checkpoint, file)
-    z = look_on_map(model, checkpoint, calibration).z.double().numpy()
+def _read(file: Path, folder: Path, asked: CalibratedMap) -> _Point:
+    checkpoint = asked.open(file)
+    epoch = _epoch(asked.facts(checkpoint).epoch, file)
+    z = look_on_map(asked, checkpoint, file).z.double().numpy()
     run = file.parent.relative_to(folder).as_posix()
     return _Point(folder.resolve().name if run == "." else run, epoch, file, z)
 
 
-def _epoch(checkpoint: Checkpoint, file: Path) -> float:
-    if checkpoint.epoch is not None:
-        return float(checkpoint.epoch)
+def _epoch(stated: float | None, file: Path) -> float:
+    if stated is not None:
+        return float(stated)
     if found := EPOCH_IN_NAME.search(file.stem):
         return float(found[1])
     raise CheckpointError(f"{file}: expected an epoch in the file or in its name, found none")
@@ -107,20 +100,21 @@ def _epoch(checkpoint: Checkpoint, file: Path) -> float:
 
 @torch.no_grad()
 def _table(
-    path: Trajectory, points: list[_Point], model: EpsilonVAE, rule: StagnationRule | None
+    path: Trajectory, points: list[_Point], asked: CalibratedMap, rule: StagnationRule | None
 ) -> pd.DataFrame:
-    metrics = model.predict_metrics(torch.as_tensor(path.z, dtype=torch.float32)).double().numpy()
+    metrics = asked.predict_metrics(torch.as_tensor(path.z, dtype=torch.float32)).double().numpy()
     window = rule.window if rule else WINDOW
     turning = np.full(len(path), np.nan)
     turning[1:-1] = np.degrees(path.turning_angles)
     table = pd.DataFrame({"run": path.run, "epoch": path.epochs})
     table["file"] = [str(point.file) for point in points]
-    table[list(METRIC_NAMES)] = metrics
+    table[[metric.name for metric in asked.metrics]] = metrics
     table["step"] = np.concatenate([[np.nan], path.step_lengths])
     table["speed"] = np.concatenate([[np.nan], path.speeds])
     table["turning"] = turning
     table["pace"] = path.paces(window)
-    table["gain"] = metric_gain(metrics, path.epochs, window)
+    signs = [metric.sign for metric in asked.metrics]
+    table["gain"] = metric_gain(metrics, path.epochs, window, signs)
     if rule:
         table["alarm"] = rule(table["pace"].to_numpy(), table["gain"].to_numpy())
     return table

@@ -1,6 +1,6 @@
 """Watch a training through the map: predicted metrics, their intervals and a flag, as it goes.
 
-    monitor = QualityMonitor(model, calibration, every=100)
+    monitor = QualityMonitor(asked, every=100)
     for step, batch in enumerate(batches):
         ...
         monitor(network, step)
@@ -8,39 +8,32 @@
 Nothing of the training is touched: no random number is drawn, no mode or gradient changed.
 """
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
-import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor, nn
 
 from epsvae.errors import EpsvaeError
-from epsvae.library.architecture import infer_architecture
-from epsvae.library.files import DEFAULT_MAX_RADIUS, Checkpoint
-from epsvae.library.published import find_state
-from epsvae.map.calibration import Calibration
-from epsvae.map.look import look
-from epsvae.map.model import EpsilonVAE
-from epsvae.map.predict import ENDS
-from epsvae.ternary import METRIC_NAMES, Metrics
+from epsvae.map.calibrated import CalibratedMap
+from epsvae.map.predict import OFF_MAP
 from epsvae.threads import one_thread
 
 NOT_FINITE, UNREAD = "weights (not finite)", "behaviour (not finite)"
-UNKNOWN = (float("nan"),) * len(METRIC_NAMES)
+NAN = float("nan")
 
 
 @dataclass(frozen=True)
 class Report:
-    """What the map says of a network at one step."""
+    """What the map says of a network at one step; metrics by name."""
 
     step: int
-    predicted: Metrics
+    predicted: Mapping[str, float]
     """NaN if the weights are not finite, or too large to be read."""
-    low: Metrics
+    low: Mapping[str, float]
     """Lower ends of the 90 % intervals; NaN without a calibration."""
-    high: Metrics
+    high: Mapping[str, float]
     off_map: float
     """Above 1 is flagged; NaN without a calibration."""
     flag: bool
@@ -52,75 +45,59 @@ class Report:
 class QualityMonitor:
     """A callback for any training loop; `history` holds its reports.
 
-    `every` steps it reads the network; at other steps it gives None. `calibration` is the map's own
-    and brings intervals and the flag. `max_radius` is the network's where it does not say itself.
-    Raises EpsvaeError for fewer steps than one and for a radius that is not in (0, 1).
+    `every` steps it reads the network; at other steps it gives None. Raises EpsvaeError for fewer
+    steps than one.
     """
 
-    def __init__(
-        self,
-        model: EpsilonVAE,
-        calibration: Calibration | None = None,
-        every: int = 1,
-        max_radius: float | None = None,
-    ) -> None:
+    def __init__(self, asked: CalibratedMap, every: int = 1) -> None:
         if every < 1:
             raise EpsvaeError(f"every: expected a positive number of steps, found {every}")
-        if max_radius is not None and not 0 < max_radius < 1:
-            raise EpsvaeError(f"max_radius: expected a number in (0, 1), found {max_radius}")
-        self.model, self.calibration, self.every = model, calibration, every
-        self.max_radius = max_radius
+        self.asked, self.every = asked, every
         self.history: list[Report] = []
 
     @one_thread()
     def __call__(self, network: nn.Module | Mapping[str, Tensor], step: int) -> Report | None:
         """Read a module, or its state dict, on any device and within usual wrappers.
 
-        Raises CheckpointError for a network that the map cannot read: another kind, or another
-        dimension of embeddings. Weights that are no longer finite are not an error; the report
-        says so.
+        Raises CheckpointError for a network that the map cannot read. Weights that are no longer
+        finite are not an error; the report says so.
         """
         if step % self.every:
             return None
-        report = self._read(self._checkpoint(network), step)
+        report = self._read(network, step)
         self.history.append(report)
         return report
 
     def table(self) -> pd.DataFrame:
-        """All reports: step, the metrics' names, `ENDS` of intervals, off_map, flag, why."""
-        columns = ["step", *METRIC_NAMES, *ENDS, "off_map", "flag", "why"]
-        return pd.DataFrame([_row(report) for report in self.history], columns=columns)
-
-    def _checkpoint(self, network: nn.Module | Mapping[str, Tensor]) -> Checkpoint:
-        contents = network.state_dict() if isinstance(network, nn.Module) else network
-        state = {n: t.detach().to("cpu", torch.float32) for n, t in find_state(contents).items()}
-        radius = float(getattr(network, "max_radius", DEFAULT_MAX_RADIUS))
-        return Checkpoint(state, infer_architecture(state), self.max_radius or radius)
+        """All reports: step, each metric, its ends `<name>_low` and `<name>_high`, off_map, flag,
+        why."""
+        names = [metric.name for metric in self.asked.metrics]
+        ends = [f"{name}_{end}" for name in names for end in ("low", "high")]
+        rows = [_row(report) for report in self.history]
+        return pd.DataFrame(rows, columns=["step", *names, *ends, *OFF_MAP])
 
     @torch.no_grad()
-    def _read(self, checkpoint: Checkpoint, step: int) -> Report:
+    def _read(self, network: nn.Module | Mapping[str, Tensor], step: int) -> Report:
+        checkpoint = self.asked.take(network)
         if not all(tensor.isfinite().all() for tensor in checkpoint.state.values()):
-            return _nothing(step, NOT_FINITE)
-        seen = look(self.model, checkpoint, self.calibration)
-        found = self.model.predict_metrics(seen.z)
-        if not found.isfinite().all():
-            return _nothing(step, UNREAD)
-        predicted = Metrics(*found.tolist())
-        if self.calibration is None:
-            unknown = Metrics(*UNKNOWN)
-            return Report(step, predicted, unknown, unknown, float("nan"), False, "")
-        ends = self.calibration.intervals(seen.z[None].numpy(), found[None].double().numpy())
-        low, high = (Metrics(*np.asarray(end)[0].tolist()) for end in ends)
-        return Report(step, predicted, low, high, seen.off_map, seen.flag, seen.why)
+            return self._nothing(step, NOT_FINITE)
+        place = self.asked.look(checkpoint)
+        if not torch.from_numpy(place.metrics).isfinite().all():
+            return self._nothing(step, UNREAD)
+        predicted, low, high = map(self._named, (place.metrics, place.low, place.high))
+        return Report(step, predicted, low, high, place.off_map, place.flag, place.why)
+
+    def _named(self, values: Iterable[float]) -> dict[str, float]:
+        names = (metric.name for metric in self.asked.metrics)
+        return dict(zip(names, map(float, values), strict=True))
+
+    def _nothing(self, step: int, why: str) -> Report:
+        unknown = dict.fromkeys((metric.name for metric in self.asked.metrics), NAN)
+        return Report(step, unknown, unknown, unknown, float("inf"), True, why)
 
 
-def _nothing(step: int, why: str) -> Report:
-    unknown = Metrics(*UNKNOWN)
-    return Report(step, unknown, unknown, unknown, float("inf"), True, why)
-
-
-def _row(report: Report) -> list[object]:
-    pairs = zip(report.low.vector(), report.high.vector(), strict=True)
-    ends = [float(end) for pair in pairs for end in pair]
-    values = asdict(report.predicted).values()
-    return [report.step, *values, *ends, report.off_map, report.flag, report.why]
+def _row(report: Report) -> dict[str, object]:
+    ends = {f"{name}_low": value for name, value in report.low.items()}
+    ends |= {f"{name}_high": value for name, value in report.high.items()}
+    about = {"off_map": report.off_map, "flag": report.flag, "why": report.why}
+    return {"step": report.step, **report.predicted, **ends, **about}

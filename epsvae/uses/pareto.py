@@ -11,14 +11,11 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from epsvae.bootstrap import bootstrap_weights, interval
 from epsvae.errors import EpsvaeError
-from epsvae.map.calibration import Calibration
-from epsvae.map.evaluation import bootstrap_weights, interval
-from epsvae.map.files import AnyMap
+from epsvae.map.calibrated import CalibratedMap
 from epsvae.map.predict import predict_files
 
-OBJECTIVES = ("coverage", "distance_correlation")
-"""Metrics that are to be large, and pull against each other."""
 Points = Float[np.ndarray, "n k"] | Float[Tensor, "n k"]
 
 
@@ -114,25 +111,27 @@ def compare_fronts(
 
 
 def predicted_front(
-    model: AnyMap,
-    files: Sequence[Path],
-    objectives: Sequence[str] = OBJECTIVES,
-    calibration: Calibration | None = None,
+    asked: CalibratedMap,
+    files: Sequence[Path | str],
+    objectives: Sequence[str] | None = None,
 ) -> pd.DataFrame:
     """The checkpoints among files and folders that nothing beats, as a map predicts it.
 
-    Gives `front_rows` of `predict_files`. Raises EpsvaeError, with what each file was refused for,
+    Gives `front_rows` of `predict_files`; `objectives` are by default all metrics, each in its own
+    direction. Raises EpsvaeError, with what each file was refused for,
     where no checkpoint on the map is left.
     """
-    found = predict_files(model, files, calibration)
+    if objectives is None:
+        objectives = [("-" if m.sign < 0 else "") + m.name for m in asked.metrics]
+    found = predict_files(asked, files)
     if found.table.empty and found.refused:
         raise EpsvaeError("\n".join(found.refused))
     return front_rows(found.table, objectives)
 
 
-def front_rows(table: pd.DataFrame, objectives: Sequence[str] = OBJECTIVES) -> pd.DataFrame:
+def front_rows(table: pd.DataFrame, objectives: Sequence[str]) -> pd.DataFrame:
     """The rows that no other row beats in all `objectives`, which are columns to be large;
-    ``"-radial_hierarchy"`` counts the other way round.
+    ``"-loss"`` counts the other way round.
 
     Rows with a true `flag`, if there is this column, are off the map and do not count. Raises
     EpsvaeError where no row is left, for NaN, and for objectives that the table does not have.

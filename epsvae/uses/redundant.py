@@ -8,7 +8,6 @@ from jaxtyping import Float
 from torch import Tensor
 
 from epsvae.errors import EpsvaeError
-from epsvae.ternary import METRIC_NAMES
 from epsvae.uses.similar import Places
 
 GAP = 0.05
@@ -64,7 +63,7 @@ def redundant_runs(places: Places, distance: float | None = None, gap: float = G
     if np.isnan(limit):
         raise EpsvaeError("distance: expected a number, or runs with two checkpoints; found none")
     a, b = (np.array([ends[pair[side]] for pair in pairs]) for side in (0, 1))
-    metrics = places.table[list(METRIC_NAMES)].to_numpy(dtype=float)
+    metrics = places.table[[metric.name for metric in places.metrics]].to_numpy(dtype=float)
     apart = (places.z[a] - places.z[b]).norm(dim=-1).double().numpy()
     gaps = np.abs(metrics[a] - metrics[b]).max(1)
     same = (apart < limit) & (gaps < gap)

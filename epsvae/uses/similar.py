@@ -1,12 +1,13 @@
 """Which checkpoints are like this one? A library's places on a map, and the search among them.
 
-Distance in z is proportional to distance between embeddings, as far as the map reads them right;
-three more coordinates hold the metrics.
+Distance in z is proportional to distance between the anchors' answers, as far as the map reads them
+right; the last coordinates hold the metrics.
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,18 +16,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from epsvae.errors import EpsvaeError
-from epsvae.library.files import Checkpoint
-from epsvae.map.calibration import Calibration
-from epsvae.map.look import look_finite
-from epsvae.map.model import EpsilonVAE
-from epsvae.map.predict import each_file
-from epsvae.map.release import open_release, z_of
-from epsvae.ternary import METRIC_NAMES, Metrics
-from epsvae.uses.average import nearest
+from epsvae.map.calibrated import CalibratedMap, each_file, look_at
+from epsvae.subject import Metric
+from epsvae.uses.average import nearest, refuse_infinite
 from epsvae.uses.cluster import LOOSE, cluster_by_means
-from epsvae.uses.decode import refuse_infinite
-
-COLUMNS = ("file", "run", "epoch", *METRIC_NAMES, "measured", "off_map", "flag")
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,61 +27,51 @@ class Places:
     """Checkpoints and where they lie on a map."""
 
     table: pd.DataFrame
-    """Columns `COLUMNS`. Metrics are the file's own if `measured`, else the map's predictions.
-    `off_map` is NaN without a calibration; `flag` is true off the map."""
+    """Columns `columns(metrics)`. Metrics are the file's own if `measured`, else the map's
+    predictions. `off_map` is NaN without a calibration; `flag` is true off the map."""
     z: Float[Tensor, "n latent"]
+    metrics: tuple[Metric, ...]
     refused: list[str] = field(default_factory=list)
     """Why other files have no place."""
 
 
+def columns(metrics: Sequence[Metric]) -> list[str]:
+    """Columns of a table of places."""
+    names = [metric.name for metric in metrics]
+    return ["file", "run", "epoch", *names, "measured", "off_map", "flag"]
+
+
 @torch.no_grad()
-def place_files(
-    model: EpsilonVAE, files: Sequence[Path], calibration: Calibration | None = None
-) -> Places:
+def place_files(asked: CalibratedMap, files: Sequence[Path | str]) -> Places:
     """Encode checkpoint files; a folder stands for the files in it, at any depth.
 
     A file's run is what it says of itself, else the name of its folder. What cannot be read is
     refused with its reason and does not stop the others.
     """
-    placed, refused = each_file(files, lambda file, c: _place(model, file, c, calibration))
+    placed, refused = each_file(asked, files, lambda file, c: _place(asked, file, c))
     rows, points = [row for row, _ in placed], [z for _, z in placed]
-    z = torch.stack(points) if points else torch.zeros(0, model.config.latent_dim)
-    return Places(pd.DataFrame(rows, columns=list(COLUMNS)), z, refused)
+    z = torch.stack(points) if points else torch.zeros(0, asked.latent_dim)
+    table = pd.DataFrame(rows, columns=columns(asked.metrics))
+    return Places(table, z, asked.metrics, refused)
 
 
 def _place(
-    model: EpsilonVAE, file: Path, checkpoint: Checkpoint, calibration: Calibration | None
+    asked: CalibratedMap, file: Path, checkpoint: Any
 ) -> tuple[dict[str, object], Float[Tensor, "latent"]]:
-    seen = look_finite(model, checkpoint, calibration)
-    known = checkpoint.metrics
-    metrics = known or Metrics(*model.predict_metrics(seen.z).tolist())
+    place, facts = look_at(asked, checkpoint, file), asked.facts(checkpoint)
+    names = [metric.name for metric in asked.metrics]
+    stated = facts.metrics or {}
+    known = set(names) <= set(stated)
+    values = [stated[name] for name in names] if known else place.metrics.tolist()
     about = {
         "file": str(file),
-        "run": checkpoint.run or file.parent.name,
-        "epoch": np.nan if checkpoint.epoch is None else checkpoint.epoch,
-        "measured": known is not None,
-        "off_map": seen.off_map,
-        "flag": seen.flag,
+        "run": facts.run or file.parent.name,
+        "epoch": np.nan if facts.epoch is None else facts.epoch,
+        "measured": known,
+        "off_map": place.off_map,
+        "flag": place.flag,
     }
-    return about | asdict(metrics), seen.z
-
-
-def release_places(folder: Path | str, library: str) -> Places:
-    """Places of a library of a release, all splits, without reading a checkpoint; or of ``both``.
-
-    Raises EpsvaeError if the release has no places of that library.
-    """
-    if not (Path(folder) / library / "z.parquet").is_file():
-        raise EpsvaeError(
-            f"{Path(folder) / library}: expected z.parquet, the places of a library, found none; "
-            "a folder of checkpoints can be searched instead"
-        )
-    release = open_release(folder)
-    keys = ["split", "run", "epoch"]  # names of runs say their library
-    joined = release.latents(library).merge(release.index, on=keys, validate="1:1")
-    table = joined.assign(measured=True, off_map=np.nan, flag=False)
-    z = torch.from_numpy(z_of(joined))
-    return Places(table[list(COLUMNS)], z)
+    return about | dict(zip(names, values, strict=True)), place.z
 
 
 def find_similar(known: Places, z: Float[Tensor, "latent"], k: int = 5) -> pd.DataFrame:
@@ -106,18 +89,14 @@ def find_similar(known: Places, z: Float[Tensor, "latent"], k: int = 5) -> pd.Da
 
 
 def organise(
-    model: EpsilonVAE,
-    files: Sequence[Path],
-    k: int = 5,
-    calibration: Calibration | None = None,
-    seed: int = 0,
+    asked: CalibratedMap, files: Sequence[Path | str], k: int = 5, seed: int = 0
 ) -> Places:
     """Files or folders in clusters: `place_files`, and KMeans labels in a column `cluster`.
 
     Checkpoints off the map stay out of the clusters, with the label `LOOSE`. Raises EpsvaeError if
     fewer than k different ones are left.
     """
-    places = place_files(model, files, calibration)
+    places = place_files(asked, files)
     inside = ~places.table["flag"].to_numpy(dtype=bool)
     labels = np.full(len(inside), LOOSE)
     labels[inside] = cluster_by_means(places.z[torch.from_numpy(inside)], k, seed)
@@ -133,16 +112,16 @@ def readable(places: Places, known: Places, k: int) -> str:
     for row, z in zip(places.table.to_dict("records"), places.z, strict=True):
         score = "" if np.isnan(row["off_map"]) else f", off map {row['off_map']:.2f}"
         title = f"{row['file']}{score}{' OFF MAP' if row['flag'] else ''}"
-        blocks.append(f"{title}\n{_lines(find_similar(known, z, k))}")
+        blocks.append(f"{title}\n{_lines(find_similar(known, z, k), known.metrics)}")
     return "\n\n".join(blocks)
 
 
-def _lines(found: pd.DataFrame) -> str:
+def _lines(found: pd.DataFrame, metrics: Sequence[Metric]) -> str:
     shown = found[["distance", "run", "epoch"]].copy()
     shown["distance"] = [f"{value:.3f}" for value in found["distance"]]
     shown["epoch"] = ["?" if np.isnan(value) else f"{value:g}" for value in found["epoch"]]
     marks = ["" if measured else "~" for measured in found["measured"]]
-    for name in METRIC_NAMES:
+    for name in (metric.name for metric in metrics):
         pairs = zip(marks, found[name], strict=True)
         shown[name] = [f"{mark}{value:.3f}" for mark, value in pairs]
     shown["file"] = found["file"]

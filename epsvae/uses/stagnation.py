@@ -9,15 +9,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
-import torch
 from jaxtyping import Bool, Float
-from torch import Tensor
 
+from epsvae.bootstrap import interval, mean_of, resampled
 from epsvae.errors import EpsvaeError
-from epsvae.map.evaluation import interval, mean_of, resampled
-from epsvae.ternary import poincare
-from epsvae.uses.trajectory import WINDOW, Trajectory, over_window, window_starts
+from epsvae.uses.trajectory import WINDOW, over_window
 
 MOVEMENT = 0.08
 """Mean Poincaré distance per epoch below which anchors hardly move."""
@@ -25,8 +21,6 @@ GAIN = 0.01
 """Per epoch; a metric that rises by less does not gain."""
 ALLOWED = 0.1
 """Share of moving checkpoints that the alarm may call stagnant, on the runs it is chosen on."""
-BETTER = (1.0, 1.0, -1.0)
-"""Sign of a gain for each metric: radial hierarchy is better the lower it is."""
 
 
 @dataclass(frozen=True)
@@ -46,46 +40,18 @@ class StagnationRule:
         return (paces < self.pace) & (gains < self.gain)
 
 
-def step_movements(embeddings: Float[np.ndarray, "n anchors dim"]) -> Float[np.ndarray, "steps"]:
-    """Mean Poincaré distance of anchors from each checkpoint to the next.
-
-    Raises EpsvaeError for points that are not inside the ball.
-    """
-    points = _inside(embeddings)
-    return poincare.distance(points[:-1], points[1:]).mean(-1).double().numpy()
-
-
-def true_movement(
-    embeddings: Float[np.ndarray, "n anchors dim"],
+def metric_gain(
+    metrics: Float[np.ndarray, "n metrics"],
     epochs: Float[np.ndarray, "n"],
     window: float = WINDOW,
-) -> Float[np.ndarray, "n"]:
-    """Mean Poincaré distance per epoch that anchors are from where they were a window before.
-
-    NaN where the run is younger. Raises EpsvaeError for points that are not inside the ball.
-    """
-    points = _inside(embeddings)
-    starts, known = window_starts(epochs, window)
-    distances = poincare.distance(points, points[torch.from_numpy(starts)]).mean(-1)
-    spans = np.where(known, epochs - epochs[starts], np.nan)
-    return distances.double().numpy() / spans
-
-
-def _inside(embeddings: Float[np.ndarray, "n anchors dim"]) -> Float[Tensor, "n anchors dim"]:
-    points = torch.from_numpy(np.array(embeddings, dtype=np.float32))
-    if not (points.square().sum(-1) < 1).all():  # NaN is not inside either
-        raise EpsvaeError("embeddings: expected points inside the unit ball, found others")
-    return points
-
-
-def metric_gain(
-    metrics: Float[np.ndarray, "n 3"], epochs: Float[np.ndarray, "n"], window: float = WINDOW
+    signs: Sequence[float] | float = 1.0,
 ) -> Float[np.ndarray, "n"]:
     """Gain per epoch of the metric that gained most over the window.
 
-    A metric that is NaN at either end does not count; NaN where none counts. 0 for constant ones.
+    `signs` are -1 for metrics that are better the lower (`Metric.sign`). A metric that is NaN at
+    either end does not count; NaN where none counts. 0 for constant ones.
     """
-    gains = over_window(np.asarray(metrics, dtype=float), epochs, window) * BETTER
+    gains = over_window(np.asarray(metrics, dtype=float), epochs, window) * signs
     best = np.where(np.isnan(gains), -np.inf, gains).max(axis=1)
     return np.where(np.isneginf(best), np.nan, best)
 
@@ -98,31 +64,6 @@ def is_stagnant(
 ) -> Bool[np.ndarray, "n"]:
     """True stagnation; False where a number is NaN, since nothing is known there."""
     return (movement < least_movement) & (gain < least_gain)
-
-
-def signals(
-    path: Trajectory,
-    predicted: Float[np.ndarray, "n 3"],
-    metrics: Float[np.ndarray, "n 3"],
-    embeddings: Float[np.ndarray, "n anchors dim"],
-    window: float = WINDOW,
-) -> pd.DataFrame:
-    """What the map sees of a run, and what is true of it: one row a checkpoint that is old enough.
-
-    Columns run, epoch; pace, gain (of predicted metrics); movement, true_gain.
-    """
-    epochs = path.epochs
-    frame = pd.DataFrame(
-        {
-            "run": path.run,
-            "epoch": epochs,
-            "pace": path.paces(window),
-            "gain": metric_gain(predicted, epochs, window),
-            "movement": true_movement(embeddings, epochs, window),
-            "true_gain": metric_gain(metrics, epochs, window),
-        }
-    )
-    return frame[window_starts(epochs, window)[1]].reset_index(drop=True)
 
 
 def choose_rule(

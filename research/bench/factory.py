@@ -8,9 +8,7 @@ import torch
 from joblib import Parallel, delayed
 from torch import Tensor
 
-from epsvae.map.files import AnyMap
-from epsvae.map.model import EpsilonVAE
-from epsvae.ternary import (
+from epsvae.subjects.ternary import (
     N_OPERATIONS,
     TernaryVAE,
     all_operations,
@@ -20,7 +18,9 @@ from epsvae.ternary import (
     project,
     radial_loss,
 )
-from epsvae.uses.decode import realise
+from epsvae.subjects.ternary.map.files import AnyMap
+from epsvae.subjects.ternary.map.model import EpsilonVAE
+from epsvae.subjects.ternary.uses.decode import realise
 from research.bench.timing import Timing, time_calls
 from research.ternary.factory import RunLoss, initial_state, train_base
 from research.ternary.recipes import BATCH_SIZE, BaseRecipe, Recipe, Regime, draw_recipe

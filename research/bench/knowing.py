@@ -15,17 +15,17 @@ from jaxtyping import Float
 from torch import Tensor
 
 from epsvae.errors import LibraryError
-from epsvae.library.extracted import ExtractedSplit
-from epsvae.library.files import load_checkpoint
-from epsvae.library.layout import extract_key_weights
-from epsvae.map.data import MapData, all_weights, load_map_data, mean_embedding
-from epsvae.map.evaluation import summarise
-from epsvae.map.prediction import Prediction
-from epsvae.map.scores import score
-from epsvae.ternary import METRIC_NAMES
+from epsvae.subjects.ternary import METRIC_NAMES
+from epsvae.subjects.ternary.library.extracted import ExtractedSplit
+from epsvae.subjects.ternary.library.files import load_checkpoint
+from epsvae.subjects.ternary.library.layout import extract_key_weights
+from epsvae.subjects.ternary.map.data import MapData, all_weights, load_map_data, mean_embedding
+from epsvae.subjects.ternary.map.prediction import Prediction
+from epsvae.subjects.ternary.map.scores import score
 from research.bench.multiply_adds import multiply_adds
 from research.bench.timing import Timing, seconds_of, timing_of
 from research.bench.ways import FLAT, Way, ways_of_knowing
+from research.rows.judge import summarise
 
 LIBRARY, ARRAYS, FILES, TABLE = (
     "aligned",

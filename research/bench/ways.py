@@ -10,13 +10,7 @@ from jaxtyping import Float
 from sklearn.kernel_ridge import KernelRidge
 from torch import Tensor
 
-from epsvae.library.extracted import ExtractedSplit
-from epsvae.library.layout import all_layout, key_layout
-from epsvae.map.data import MapData, run_mean, runs_of
-from epsvae.map.fit import fit_map
-from epsvae.map.model import MapConfig
-from epsvae.map.seed import SeedConfig, SeedVAE
-from epsvae.ternary import (
+from epsvae.subjects.ternary import (
     Architecture,
     all_operations,
     decode,
@@ -25,8 +19,14 @@ from epsvae.ternary import (
     operation_trits,
     project,
 )
-from epsvae.ternary.metrics import uniform_pairs
-from epsvae.ternary.network import State
+from epsvae.subjects.ternary.library.extracted import ExtractedSplit
+from epsvae.subjects.ternary.library.layout import all_layout, key_layout
+from epsvae.subjects.ternary.map.data import MapData, run_mean, runs_of
+from epsvae.subjects.ternary.map.fit import fit_map
+from epsvae.subjects.ternary.map.model import MapConfig
+from epsvae.subjects.ternary.map.seed import SeedConfig, SeedVAE
+from epsvae.subjects.ternary.metrics import uniform_pairs
+from epsvae.subjects.ternary.network import State
 from research.rows.baselines import RIDGES, TREES, best_forest, inner_products, ridge_on_weights
 from research.rows.function import Estimator
 from research.statistics import layer_statistics

@@ -12,8 +12,8 @@ from safetensors.torch import save
 from torch import Tensor
 from tqdm import tqdm
 
+from epsvae.atomic import remove_partials, replacing
 from epsvae.errors import LibraryError
-from epsvae.library.atomic import remove_partials, replacing
 from epsvae.subjects.digits import Digits
 from epsvae.threads import one_thread
 from research.digits.factory import train

@@ -10,9 +10,9 @@ from sklearn.ensemble import ExtraTreesRegressor
 from sklearn.neighbors import NearestNeighbors
 from sklearn.preprocessing import StandardScaler
 
-from epsvae.library.extracted import ExtractedSplit
-from epsvae.map.data import MapData, mean_embedding, run_mean, runs_of
-from epsvae.map.prediction import Prediction
+from epsvae.subjects.ternary.library.extracted import ExtractedSplit
+from epsvae.subjects.ternary.map.data import MapData, mean_embedding, run_mean, runs_of
+from epsvae.subjects.ternary.map.prediction import Prediction
 from research.statistics import split_statistics
 
 P = ParamSpec("P")

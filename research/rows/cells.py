@@ -7,10 +7,10 @@ from time import process_time
 
 import numpy as np
 
-from epsvae.library.atomic import replacing
-from epsvae.library.extracted import ExtractedSplit
-from epsvae.map.data import MapData
-from epsvae.map.prediction import Prediction
+from epsvae.atomic import replacing
+from epsvae.subjects.ternary.library.extracted import ExtractedSplit
+from epsvae.subjects.ternary.map.data import MapData
+from epsvae.subjects.ternary.map.prediction import Prediction
 from research.rows.foreign import predict_foreign
 from research.rows.row import Row
 from research.rows.weights import weight_space

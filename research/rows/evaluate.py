@@ -10,11 +10,18 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
-from epsvae.library.extracted import ExtractedSplit
-from epsvae.library.index import INDEX, read_index
-from epsvae.map.data import ARRAYS as ARRAYS
-from epsvae.map.data import BOTH, MapData, load_both, load_map_data, mean_embedding, models_folder
-from epsvae.map.scores import Scores
+from epsvae.subjects.ternary.library.extracted import ExtractedSplit
+from epsvae.subjects.ternary.library.index import INDEX, read_index
+from epsvae.subjects.ternary.map.data import ARRAYS as ARRAYS
+from epsvae.subjects.ternary.map.data import (
+    BOTH,
+    MapData,
+    load_both,
+    load_map_data,
+    mean_embedding,
+    models_folder,
+)
+from epsvae.subjects.ternary.map.scores import Scores
 from research.rows import ROWS
 from research.rows.cells import Parts, fill_cell, read_prediction, read_seconds
 from research.rows.foreign import FOREIGN, SPLIT, foreign_splits, score_foreign

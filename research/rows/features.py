@@ -9,11 +9,11 @@ from jaxtyping import Float
 from sklearn.ensemble import HistGradientBoostingRegressor
 from torch import nn
 
-from epsvae.library.extracted import ExtractedSplit
-from epsvae.map.data import MapData
-from epsvae.map.prediction import Prediction
 from epsvae.map.ridge import fit_ridge
-from epsvae.ternary import METRIC_NAMES
+from epsvae.subjects.ternary import METRIC_NAMES
+from epsvae.subjects.ternary.library.extracted import ExtractedSplit
+from epsvae.subjects.ternary.map.data import MapData
+from epsvae.subjects.ternary.map.prediction import Prediction
 from research.rows.baselines import TREES, best_forest
 from research.rows.row import Predictor
 from research.rows.targets import fit_targets

@@ -9,14 +9,14 @@ import pandas as pd
 import torch
 from jaxtyping import Float
 
-from epsvae.library.anchors import anchor_operations
-from epsvae.library.architecture import architecture_from_json
-from epsvae.library.extracted import ExtractedSplit
-from epsvae.library.files import load_checkpoint
-from epsvae.library.layout import all_layout, extract_key_weights, key_layout
-from epsvae.map.prediction import Prediction
-from epsvae.map.scores import Scores
-from epsvae.ternary import METRIC_NAMES, embed, operation_trits
+from epsvae.subjects.ternary import METRIC_NAMES, embed, operation_trits
+from epsvae.subjects.ternary.library.anchors import anchor_operations
+from epsvae.subjects.ternary.library.architecture import architecture_from_json
+from epsvae.subjects.ternary.library.extracted import ExtractedSplit
+from epsvae.subjects.ternary.library.files import load_checkpoint
+from epsvae.subjects.ternary.library.layout import all_layout, extract_key_weights, key_layout
+from epsvae.subjects.ternary.map.prediction import Prediction
+from epsvae.subjects.ternary.map.scores import Scores
 from research.rows.row import Predictor
 from research.rows.table import full_score, study_table
 

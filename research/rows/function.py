@@ -5,11 +5,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from epsvae.library.extracted import ExtractedSplit
-from epsvae.map.data import MapData, all_weights
-from epsvae.map.prediction import BATCH, Prediction
-from epsvae.map.sweep import pairwise_distances
-from epsvae.ternary import (
+from epsvae.subjects.ternary import (
     VALUATION_COUNTS,
     decode,
     encode,
@@ -18,6 +14,10 @@ from epsvae.ternary import (
     project,
     target_distance,
 )
+from epsvae.subjects.ternary.library.extracted import ExtractedSplit
+from epsvae.subjects.ternary.map.data import MapData, all_weights
+from epsvae.subjects.ternary.map.prediction import BATCH, Prediction
+from epsvae.subjects.ternary.map.sweep import pairwise_distances
 from research.rows.row import Predictor
 
 

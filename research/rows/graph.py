@@ -16,9 +16,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from epsvae.map.data import MapData
-from epsvae.ternary import N_TRITS, Architecture
-from epsvae.ternary.network import TRIT_VALUES, State
+from epsvae.subjects.ternary import N_TRITS, Architecture
+from epsvae.subjects.ternary.map.data import MapData
+from epsvae.subjects.ternary.network import TRIT_VALUES, State
 from research.rows.row import Predictor
 from research.rows.targets import Targets
 from research.rows.training import Training, head, train_network

@@ -11,8 +11,8 @@ import numpy as np
 from jaxtyping import Bool
 
 from epsvae.errors import LibraryError
-from epsvae.library.extracted import ExtractedSplit
-from epsvae.map.data import MapData, joined, runs_of
+from epsvae.subjects.ternary.library.extracted import ExtractedSplit
+from epsvae.subjects.ternary.map.data import MapData, joined, runs_of
 
 LATER = "later in the run"
 """Ending of the name of such a regime."""

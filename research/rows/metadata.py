@@ -5,8 +5,8 @@ import pandas as pd
 from jaxtyping import Float
 
 from epsvae.errors import LibraryError
-from epsvae.library.extracted import ExtractedSplit
-from epsvae.map.data import MapData
+from epsvae.subjects.ternary.library.extracted import ExtractedSplit
+from epsvae.subjects.ternary.map.data import MapData
 from research.rows.features import fit_trees
 from research.rows.row import Predictor
 from research.ternary.recipes import REGIMES

@@ -7,15 +7,15 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from epsvae.library.extracted import ExtractedSplit
-from epsvae.library.files import Checkpoint
-from epsvae.library.layout import MAX_RADIUS
-from epsvae.map.data import BOTH, MapData, all_weights, key_weights
-from epsvae.map.files import AnyMap, load_epsilon_vae
-from epsvae.map.model import EpsilonVAE
-from epsvae.map.prediction import Prediction, predict_split
-from epsvae.map.seed import SeedConfig
-from epsvae.map.train import train_default
+from epsvae.subjects.ternary.library.extracted import ExtractedSplit
+from epsvae.subjects.ternary.library.files import Checkpoint
+from epsvae.subjects.ternary.library.layout import MAX_RADIUS
+from epsvae.subjects.ternary.map.data import BOTH, MapData, all_weights, key_weights
+from epsvae.subjects.ternary.map.files import AnyMap, load_epsilon_vae
+from epsvae.subjects.ternary.map.model import EpsilonVAE
+from epsvae.subjects.ternary.map.prediction import Prediction, predict_split
+from epsvae.subjects.ternary.map.seed import SeedConfig
+from epsvae.subjects.ternary.map.train import train_default
 from research.rows.row import Predictor, Row
 from research.seed_training import train_seed
 

@@ -11,12 +11,12 @@ import torch
 from jaxtyping import Float
 from scipy.optimize import linear_sum_assignment
 
-from epsvae.library.extracted import ExtractedSplit
-from epsvae.library.layout import key_layout
-from epsvae.map.data import MapData
-from epsvae.map.prediction import Prediction
-from epsvae.ternary import Architecture
-from epsvae.ternary.symmetry import HiddenLayer, hidden_layers
+from epsvae.subjects.ternary import Architecture
+from epsvae.subjects.ternary.library.extracted import ExtractedSplit
+from epsvae.subjects.ternary.library.layout import key_layout
+from epsvae.subjects.ternary.map.data import MapData
+from epsvae.subjects.ternary.map.prediction import Prediction
+from epsvae.subjects.ternary.symmetry import HiddenLayer, hidden_layers
 from research.rows.baselines import ridge_on_weights
 from research.rows.row import Predictor
 

@@ -12,8 +12,8 @@ from jaxtyping import Float, Int
 from scipy.stats import rankdata
 from torch import Tensor
 
-from epsvae.map.ranges import inside_ball
-from epsvae.ternary import poincare
+from epsvae.subjects.ternary import poincare
+from epsvae.subjects.ternary.map.ranges import inside_ball
 
 N_PAIRS = 4096
 """Pairs of anchors whose distances are ranked."""

@@ -4,9 +4,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from epsvae.library.layout import key_layout
-from epsvae.map.data import MapData
-from epsvae.ternary import Architecture
+from epsvae.subjects.ternary import Architecture
+from epsvae.subjects.ternary.library.layout import key_layout
+from epsvae.subjects.ternary.map.data import MapData
 from research.rows.baselines import Predictor as Predictor
 from research.statistics import statistic_names
 

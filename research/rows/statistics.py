@@ -1,6 +1,6 @@
 """Rows that see layer statistics of the key weights: moments, quantiles, norms."""
 
-from epsvae.map.data import MapData
+from epsvae.subjects.ternary.map.data import MapData
 from research.rows.features import fit_boosting, fit_linear, fit_trees
 from research.rows.row import Predictor
 from research.statistics import split_statistics

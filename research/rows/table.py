@@ -8,19 +8,12 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
-from epsvae.library.extracted import ExtractedSplit
-from epsvae.map.evaluation import (
-    COLUMNS,
-    Measure,
-    interval,
-    mean_of,
-    measures,
-    resampled,
-    tau_across,
-)
-from epsvae.map.prediction import Prediction
-from epsvae.map.scores import Scores, score
-from epsvae.ternary import METRIC_NAMES
+from epsvae.bootstrap import Measure, interval, mean_of, resampled, tau_across
+from epsvae.subjects.ternary import METRIC_NAMES
+from epsvae.subjects.ternary.library.extracted import ExtractedSplit
+from epsvae.subjects.ternary.map.prediction import Prediction
+from epsvae.subjects.ternary.map.scores import Scores, score
+from research.rows.judge import COLUMNS, measures
 from research.rows.rotation_free import rotation_free
 
 STUDY_COLUMNS = (*COLUMNS, "seeds")

@@ -7,12 +7,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from epsvae.library.extracted import ExtractedSplit
-from epsvae.map.data import embeddings_of, metrics_of
-from epsvae.map.fit import fit_decoder, principal_codes
-from epsvae.map.model import MapConfig
-from epsvae.map.prediction import Prediction
-from epsvae.map.ranges import link, unlink
+from epsvae.subjects.ternary.library.extracted import ExtractedSplit
+from epsvae.subjects.ternary.map.data import embeddings_of, metrics_of
+from epsvae.subjects.ternary.map.fit import fit_decoder, principal_codes
+from epsvae.subjects.ternary.map.model import MapConfig
+from epsvae.subjects.ternary.map.prediction import Prediction
+from epsvae.subjects.ternary.map.ranges import link, unlink
 
 N_CODES = MapConfig().geometry_dim
 """As many as the default map has for the anchors."""

@@ -10,9 +10,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from epsvae.library.extracted import ExtractedSplit
-from epsvae.map.data import MapData, Rows, all_weights
-from epsvae.map.prediction import Prediction
+from epsvae.subjects.ternary.library.extracted import ExtractedSplit
+from epsvae.subjects.ternary.map.data import MapData, Rows, all_weights
+from epsvae.subjects.ternary.map.prediction import Prediction
 from research.rows.row import Predictor
 from research.rows.targets import Targets, fit_targets
 

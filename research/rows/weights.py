@@ -8,10 +8,10 @@ import torch
 from jaxtyping import Float
 from sklearn.cross_decomposition import PLSRegression
 
-from epsvae.library.extracted import ExtractedSplit
-from epsvae.map.data import MapData
-from epsvae.map.prediction import Prediction
-from epsvae.ternary import METRIC_NAMES
+from epsvae.subjects.ternary import METRIC_NAMES
+from epsvae.subjects.ternary.library.extracted import ExtractedSplit
+from epsvae.subjects.ternary.map.data import MapData
+from epsvae.subjects.ternary.map.prediction import Prediction
 from research.rows.baselines import RIDGES, inner_products
 from research.rows.row import Predictor
 from research.rows.targets import fit_targets

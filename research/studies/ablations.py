@@ -9,11 +9,11 @@ from typing import Any
 import torch
 from torch import nn
 
-from epsvae.map.data import MapData, all_weights, key_weights
-from epsvae.map.fit import fit_map
-from epsvae.map.model import EpsilonVAE, MapConfig
-from epsvae.map.prediction import predict_split
-from epsvae.map.tune import TuneConfig, fine_tune
+from epsvae.subjects.ternary.map.data import MapData, all_weights, key_weights
+from epsvae.subjects.ternary.map.fit import fit_map
+from epsvae.subjects.ternary.map.model import EpsilonVAE, MapConfig
+from epsvae.subjects.ternary.map.prediction import predict_split
+from epsvae.subjects.ternary.map.tune import TuneConfig, fine_tune
 from research.studies.cells import Predictor, cell
 from research.studies.readings import READINGS, fit_one_scale, fit_readings
 

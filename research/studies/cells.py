@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from epsvae.library.atomic import replacing
-from epsvae.library.extracted import ExtractedSplit
-from epsvae.map.data import MapData, mean_embedding
-from epsvae.map.evaluation import summarise
-from epsvae.map.prediction import Prediction
-from epsvae.map.scores import score
+from epsvae.atomic import replacing
+from epsvae.subjects.ternary.library.extracted import ExtractedSplit
+from epsvae.subjects.ternary.map.data import MapData, mean_embedding
+from epsvae.subjects.ternary.map.prediction import Prediction
+from epsvae.subjects.ternary.map.scores import score
+from research.rows.judge import summarise
 
 Predictor = Callable[[ExtractedSplit], Prediction]
 HELD_OUT = ("validation", "test")

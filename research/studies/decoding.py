@@ -17,17 +17,28 @@ from jaxtyping import Float
 from torch import Tensor
 from tqdm import tqdm
 
+from epsvae.atomic import replacing
 from epsvae.errors import LibraryError
-from epsvae.library.atomic import replacing
-from epsvae.map.data import ARRAYS, MapData, all_weights, load_map_data, mean_embedding
-from epsvae.map.model import EpsilonVAE
-from epsvae.map.prediction import Prediction, predict_split
-from epsvae.map.release import open_release
-from epsvae.map.scores import Scores, score
-from epsvae.map.train_weights import WeightTraining, fit_weight_decoder, mean_weights
-from epsvae.ternary import METRIC_NAMES
-from epsvae.uses.average import add_noise, linear_average, nearest, spherical_average
-from epsvae.uses.decode import Realised, map_sha256, realise, run_weights
+from epsvae.subjects.ternary import METRIC_NAMES
+from epsvae.subjects.ternary.map.data import (
+    ARRAYS,
+    MapData,
+    all_weights,
+    load_map_data,
+    mean_embedding,
+)
+from epsvae.subjects.ternary.map.model import EpsilonVAE
+from epsvae.subjects.ternary.map.prediction import Prediction, predict_split
+from epsvae.subjects.ternary.map.release import open_release
+from epsvae.subjects.ternary.map.scores import Scores, score
+from epsvae.subjects.ternary.map.train_weights import (
+    WeightTraining,
+    fit_weight_decoder,
+    mean_weights,
+)
+from epsvae.subjects.ternary.uses.decode import Realised, map_sha256, realise, run_weights
+from epsvae.subjects.ternary.uses.mix import add_noise, spherical_average
+from epsvae.uses.average import linear_average, nearest
 from research.publish import encode_split
 
 SEEDS = (0, 1, 2)
@@ -134,7 +145,7 @@ def _prediction(realised: Realised) -> Prediction:
 
 
 def seed_scores(table: pd.DataFrame, index: pd.DataFrame) -> list[Scores]:
-    """What one way scored in one library, for each seed, ready for `epsvae.map.evaluation`.
+    """What one way scored in one library, for each seed, ready for `research.rows.judge`.
 
     `index` has the true metrics by run and epoch, and may hold more checkpoints.
     """

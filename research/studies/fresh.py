@@ -8,10 +8,10 @@ import pandas as pd
 import torch
 from joblib import Parallel, delayed
 
-from epsvae.library.extract import extract_library
-from epsvae.library.extracted import ExtractedSplit, load_split
-from epsvae.map.data import ARRAYS, BOTH, joined, load_map_data, mean_embedding
-from epsvae.map.scores import score
+from epsvae.subjects.ternary.library.extract import extract_library
+from epsvae.subjects.ternary.library.extracted import ExtractedSplit, load_split
+from epsvae.subjects.ternary.map.data import ARRAYS, BOTH, joined, load_map_data, mean_embedding
+from epsvae.subjects.ternary.map.scores import score
 from research.rows.cells import fill_cell, read_prediction
 from research.rows.evaluate import known_rows
 from research.rows.table import paired_table, study_table

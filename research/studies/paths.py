@@ -8,14 +8,14 @@ from pathlib import Path
 import pandas as pd
 from tqdm import tqdm
 
+from epsvae.atomic import replacing
 from epsvae.errors import LibraryError
-from epsvae.library.atomic import replacing
-from epsvae.library.files import load_checkpoint
-from epsvae.library.index import read_index
-from epsvae.map.files import load_epsilon_vae
-from epsvae.map.model import EpsilonVAE
-from epsvae.uses.decode import map_sha256
-from epsvae.uses.interpolate import COLUMNS, interpolate_checkpoints
+from epsvae.subjects.ternary.library.files import load_checkpoint
+from epsvae.subjects.ternary.library.index import read_index
+from epsvae.subjects.ternary.map.files import load_epsilon_vae
+from epsvae.subjects.ternary.map.model import EpsilonVAE
+from epsvae.subjects.ternary.uses.decode import map_sha256
+from epsvae.subjects.ternary.uses.interpolate import COLUMNS, interpolate_checkpoints
 
 LIBRARIES = ("aligned", "unaligned")
 REGIMES = ("frozen", "unfrozen")

@@ -5,15 +5,15 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from epsvae.library.extracted import ExtractedSplit
-from epsvae.map.coverage import CoverageReader
-from epsvae.map.data import MapData, embeddings_of
-from epsvae.map.fit import fit_map, fit_readers, principal_codes, read_split
-from epsvae.map.model import EpsilonVAE, MapConfig
-from epsvae.map.prediction import Prediction
-from epsvae.map.ranges import FINEST, link_coverage
 from epsvae.map.ridge import fit_ridge
-from epsvae.ternary import METRIC_NAMES
+from epsvae.subjects.ternary import METRIC_NAMES
+from epsvae.subjects.ternary.library.extracted import ExtractedSplit
+from epsvae.subjects.ternary.map.coverage import CoverageReader
+from epsvae.subjects.ternary.map.data import MapData, embeddings_of
+from epsvae.subjects.ternary.map.fit import fit_map, fit_readers, principal_codes, read_split
+from epsvae.subjects.ternary.map.model import EpsilonVAE, MapConfig
+from epsvae.subjects.ternary.map.prediction import Prediction
+from epsvae.subjects.ternary.map.ranges import FINEST, link_coverage
 from research.statistics import split_statistics
 from research.studies.cells import Predictor
 

@@ -9,10 +9,10 @@ import torch
 from tqdm import tqdm
 
 from epsvae.errors import LibraryError
-from epsvae.map.calibration import FILE, save_calibration
-from epsvae.map.data import ARRAYS, MapData, load_map_data
-from epsvae.map.model import EpsilonVAE
-from epsvae.map.release import open_release
+from epsvae.subjects.ternary.map.calibration import FILE, save_calibration
+from epsvae.subjects.ternary.map.data import ARRAYS, MapData, load_map_data
+from epsvae.subjects.ternary.map.model import EpsilonVAE
+from epsvae.subjects.ternary.map.release import open_release
 from research.bench import price_of_knowing
 from research.publish import refresh_manifest, write_table
 from research.rows import ROWS

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
-from epsvae.map.data import MapData, all_weights, runs_of
-from epsvae.map.fit import fit_map
-from epsvae.map.model import MapConfig
-from epsvae.map.prediction import predict_split
+from epsvae.subjects.ternary.map.data import MapData, all_weights, runs_of
+from epsvae.subjects.ternary.map.fit import fit_map
+from epsvae.subjects.ternary.map.model import MapConfig
+from epsvae.subjects.ternary.map.prediction import predict_split
 from research.studies.cells import Predictor, cell, with_training_rows
 
 RUNS = (6, 12, 24, 48, 96, 192)

@@ -6,9 +6,9 @@ import pandas as pd
 import torch
 from joblib import Parallel, delayed
 
-from epsvae.map.data import ARRAYS, load_map_data
-from epsvae.map.prediction import predict_split
-from epsvae.map.seed import SeedConfig, SeedVAE
+from epsvae.subjects.ternary.map.data import ARRAYS, load_map_data
+from epsvae.subjects.ternary.map.prediction import predict_split
+from epsvae.subjects.ternary.map.seed import SeedConfig, SeedVAE
 from research.publish import SPLITS, metric_predictions
 from research.rows.own import SEED_ROWS, seed_training
 from research.seed_training import train_seed

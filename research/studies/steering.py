@@ -16,17 +16,20 @@ from joblib import Parallel, delayed
 from torch import Tensor
 from tqdm import tqdm
 
+from epsvae.atomic import replacing
 from epsvae.errors import EpsvaeError
-from epsvae.library.atomic import replacing
-from epsvae.library.layout import MAX_RADIUS, all_layout
-from epsvae.map.model import EpsilonVAE
-from epsvae.map.release import Release, open_release, z_of
-from epsvae.ternary import METRIC_NAMES
-from epsvae.uses.decode import Realised, map_sha256, realise, run_weights
+from epsvae.subjects.ternary import METRIC_NAMES
+from epsvae.subjects.ternary.library.layout import MAX_RADIUS, all_layout
+from epsvae.subjects.ternary.map.model import EpsilonVAE
+from epsvae.subjects.ternary.map.release import Release, open_release, z_of
+from epsvae.subjects.ternary.uses.decode import Realised, map_sha256, realise, run_weights
+from epsvae.subjects.ternary.uses.goals import Goal, at_least, toward_front
+from epsvae.subjects.ternary.uses.steer import Steering, descend, steer
 from epsvae.uses.density import Density, fit_density
-from epsvae.uses.goals import Goal, at_least, toward_front
-from epsvae.uses.pareto import OBJECTIVES, find_pareto_efficient
-from epsvae.uses.steer import Steering, descend, steer
+from epsvae.uses.pareto import find_pareto_efficient
+
+OBJECTIVES = ("coverage", "distance_correlation")
+"""Metrics that are to be large, and pull against each other."""
 
 LIBRARY = "aligned"
 FRONT_WEIGHTS = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0)

@@ -12,11 +12,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from epsvae.library.extracted import ExtractedSplit
-from epsvae.map.data import MapData, all_weights, runs_of
-from epsvae.map.model import EpsilonVAE
-from epsvae.ternary import METRIC_NAMES, embed, operation_trits, poincare
-from epsvae.uses.decode import run_weights
+from epsvae.subjects.ternary import METRIC_NAMES, embed, operation_trits, poincare
+from epsvae.subjects.ternary.library.extracted import ExtractedSplit
+from epsvae.subjects.ternary.map.data import MapData, all_weights, runs_of
+from epsvae.subjects.ternary.map.model import EpsilonVAE
+from epsvae.subjects.ternary.uses.decode import run_weights
 from epsvae.uses.trajectory import Trajectory
 from research.uses.endpoint import Early, early_part, extrapolate
 

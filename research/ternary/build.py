@@ -12,8 +12,8 @@ import torch
 from joblib import Parallel, delayed
 from tqdm import tqdm
 
-from epsvae.library.files import Checkpoint, load_checkpoint, save_checkpoint
-from epsvae.ternary import evaluate
+from epsvae.subjects.ternary import evaluate
+from epsvae.subjects.ternary.library.files import Checkpoint, load_checkpoint, save_checkpoint
 from research.ternary.factory import Snapshot, train_base, train_runs
 from research.ternary.index import build_index
 from research.ternary.recipes import BaseRecipe, Recipe

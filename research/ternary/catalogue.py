@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from epsvae.errors import LibraryError
-from epsvae.ternary import Architecture
+from epsvae.subjects.ternary import Architecture
 from research.ternary.recipes import BaseRecipe, Recipe, Regime, Split, draw_recipe
 
 MIX: tuple[Regime, ...] = ("frozen", "progressive", "unfrozen", "homeostatic")

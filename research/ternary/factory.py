@@ -13,7 +13,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from epsvae.errors import LibraryError
-from epsvae.ternary import (
+from epsvae.subjects.ternary import (
     N_OPERATIONS,
     Architecture,
     Metrics,

@@ -8,9 +8,9 @@ from typing import Any
 import pandas as pd
 
 from epsvae.errors import LibraryError
-from epsvae.library.architecture import architecture_to_json
-from epsvae.library.index import COLUMNS, write_index
-from epsvae.library.layout import key_layout
+from epsvae.subjects.ternary.library.architecture import architecture_to_json
+from epsvae.subjects.ternary.library.index import COLUMNS, write_index
+from epsvae.subjects.ternary.library.layout import key_layout
 from research.ternary.recipes import Recipe
 from research.ternary.runs import RECORD, Run, read_run
 

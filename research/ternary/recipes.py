@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from epsvae.ternary import Architecture
+from epsvae.subjects.ternary import Architecture
 
 Regime = Literal["frozen", "progressive", "unfrozen", "homeostatic", "scratch", "oracle"]
 Split = Literal["train", "validation", "test"]

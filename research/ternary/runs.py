@@ -8,11 +8,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from epsvae.atomic import remove_partials, replacing
 from epsvae.errors import LibraryError
-from epsvae.library.architecture import architecture_from_json
-from epsvae.library.atomic import remove_partials, replacing
-from epsvae.library.files import Checkpoint, save_checkpoint, sha256_of
-from epsvae.ternary import Metrics
+from epsvae.subjects.ternary import Metrics
+from epsvae.subjects.ternary.library.architecture import architecture_from_json
+from epsvae.subjects.ternary.library.files import Checkpoint, save_checkpoint, sha256_of
 from research.ternary.recipes import BaseRecipe, Recipe
 
 log = logging.getLogger(__name__)

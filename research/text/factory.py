@@ -15,8 +15,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 from tqdm import tqdm
 
+from epsvae.atomic import remove_partials, replacing
 from epsvae.errors import LibraryError
-from epsvae.library.atomic import remove_partials, replacing
 from epsvae.subjects.text import N_WINDOWS, Text
 from research.text.recipes import Recipe
 from research.text.stacked import Stack

@@ -7,15 +7,15 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from epsvae.library.files import Checkpoint
-from epsvae.library.layout import extract_key_weights
-from epsvae.map.files import AnyMap
-from epsvae.map.fingerprint import checkpoint_fingerprint
-from epsvae.map.model import EpsilonVAE
-from epsvae.map.offmap import OffMap
-from epsvae.ternary import Architecture, evaluate
-from epsvae.ternary.network import State
-from epsvae.ternary.symmetry import hidden_layers
+from epsvae.subjects.ternary import Architecture, evaluate
+from epsvae.subjects.ternary.library.files import Checkpoint
+from epsvae.subjects.ternary.library.layout import extract_key_weights
+from epsvae.subjects.ternary.map.files import AnyMap
+from epsvae.subjects.ternary.map.fingerprint import checkpoint_fingerprint
+from epsvae.subjects.ternary.map.model import EpsilonVAE
+from epsvae.subjects.ternary.map.offmap import OffMap
+from epsvae.subjects.ternary.network import State
+from epsvae.subjects.ternary.symmetry import hidden_layers
 
 Change = Callable[[State, Architecture, torch.Generator], dict[str, Tensor]]
 

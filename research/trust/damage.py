@@ -8,8 +8,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from epsvae.library.layout import all_layout
-from epsvae.ternary import Architecture
+from epsvae.subjects.ternary import Architecture
+from epsvae.subjects.ternary.library.layout import all_layout
 
 OUTLIER = 16
 """An outlier is this many times as large as a layer's largest weight."""

@@ -9,11 +9,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from epsvae.library.extracted import ExtractedSplit
-from epsvae.library.index import read_index
-from epsvae.library.layout import MAX_RADIUS
-from epsvae.map.data import MapData, all_weights, runs_of
-from epsvae.ternary import METRIC_NAMES, evaluate, init_state
+from epsvae.subjects.ternary import METRIC_NAMES, evaluate, init_state
+from epsvae.subjects.ternary.library.extracted import ExtractedSplit
+from epsvae.subjects.ternary.library.index import read_index
+from epsvae.subjects.ternary.library.layout import MAX_RADIUS
+from epsvae.subjects.ternary.map.data import MapData, all_weights, runs_of
 from research.rows.foreign import foreign_splits
 from research.trust.damage import (
     DAMAGES,

@@ -13,17 +13,12 @@ import torch
 from jaxtyping import Float
 
 from epsvae.errors import LibraryError
-from epsvae.library.files import Checkpoint, load_checkpoint
-from epsvae.map.calibration import (
-    LOWEST,
-    Calibration,
-    calibrate,
-    calibration_errors,
-    distances,
-    local_errors,
-    run_quantile,
-)
-from epsvae.map.data import (
+from epsvae.map.intervals import distances, local_errors, run_quantile
+from epsvae.subjects.ternary import METRIC_NAMES
+from epsvae.subjects.ternary.library.files import Checkpoint, load_checkpoint
+from epsvae.subjects.ternary.map.calibrate import calibrate, calibration_errors
+from epsvae.subjects.ternary.map.calibration import LOWEST, Calibration
+from epsvae.subjects.ternary.map.data import (
     ARRAYS,
     BOTH,
     MapData,
@@ -33,10 +28,9 @@ from epsvae.map.data import (
     models_folder,
     together,
 )
-from epsvae.map.files import AnyMap, load_epsilon_vae
-from epsvae.map.fingerprint import vectors_fingerprint
-from epsvae.map.model import EpsilonVAE
-from epsvae.ternary import METRIC_NAMES
+from epsvae.subjects.ternary.map.files import AnyMap, load_epsilon_vae
+from epsvae.subjects.ternary.map.fit_offmap import vectors_fingerprint
+from epsvae.subjects.ternary.map.model import EpsilonVAE
 from research.trust.audit import audit_table
 from research.trust.samples import Sample, draw_samples
 

@@ -14,9 +14,9 @@ from jaxtyping import Float
 from sklearn.linear_model import RidgeCV
 
 from epsvae.errors import EpsvaeError
-from epsvae.map.model import EpsilonVAE
-from epsvae.ternary import METRIC_NAMES
-from epsvae.uses.preview import anchor_errors
+from epsvae.subjects.ternary import METRIC_NAMES
+from epsvae.subjects.ternary.map.model import EpsilonVAE
+from epsvae.subjects.ternary.uses.preview import anchor_errors
 from epsvae.uses.trajectory import SLACK, WINDOW, Trajectory
 
 STRENGTHS = np.logspace(-1, 5, 19)

@@ -9,9 +9,9 @@ import torch
 from jaxtyping import Float
 
 from epsvae.errors import EpsvaeError
-from epsvae.map.files import AnyMap
-from epsvae.map.release import Release, z_of
-from epsvae.ternary import METRIC_NAMES
+from epsvae.subjects.ternary import METRIC_NAMES
+from epsvae.subjects.ternary.map.files import AnyMap
+from epsvae.subjects.ternary.map.release import Release, z_of
 
 QUALITY = (1 / 3, 1 / 3, -1 / 3)
 """Weights of the metrics in one number: coverage and distance correlation should be high, radial

@@ -11,8 +11,8 @@ from jaxtyping import Float
 from scipy.stats import rankdata
 
 from epsvae.errors import EpsvaeError
-from epsvae.map.calibration import LOWEST
-from epsvae.ternary import METRIC_NAMES
+from epsvae.subjects.ternary import METRIC_NAMES
+from epsvae.subjects.ternary.map.calibration import LOWEST
 from research.uses.choosing import Finals, Guess, Guesser, Rows, tau, top_hits
 from research.uses.quality import QUALITY, Course, Weights, quality
 

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from epsvae.library.files import Checkpoint
-from epsvae.ternary import Architecture, Metrics, init_state
+from epsvae.subjects.ternary import Architecture, Metrics, init_state
+from epsvae.subjects.ternary.library.files import Checkpoint
 from research.ternary.index import build_index
 from research.ternary.recipes import BaseRecipe, Recipe
 from research.ternary.runs import save_run_checkpoint, start_run, write_run

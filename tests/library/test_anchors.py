@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from epsvae.library.anchors import anchor_counts, anchor_operations
-from epsvae.ternary import VALUATION_COUNTS, operation_valuations
+from epsvae.subjects.ternary import VALUATION_COUNTS, operation_valuations
+from epsvae.subjects.ternary.library.anchors import anchor_counts, anchor_operations
 
 
 def test_anchors_are_fixed_and_stratified():

@@ -7,10 +7,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from epsvae.errors import CheckpointError
-from epsvae.library.architecture import few, infer_architecture
-from epsvae.library.layout import extract_key_weights, key_layout
-from epsvae.ternary import PUBLISHED, Architecture, TernaryVAE, init_state
+from epsvae.errors import CheckpointError, few
+from epsvae.subjects.ternary import PUBLISHED, Architecture, TernaryVAE, init_state
+from epsvae.subjects.ternary.library.architecture import infer_architecture
+from epsvae.subjects.ternary.library.layout import extract_key_weights, key_layout
 from research.ternary.catalogue import ARCHITECTURES
 
 DEEP = Architecture(projection_layers=2, projection_dropout=True)

@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from epsvae.library.atomic import PARTIAL_SUFFIX, remove_partials, replacing
+from epsvae.atomic import PARTIAL_SUFFIX, remove_partials, replacing
 
 
 def test_a_file_appears_at_the_end_and_not_before(tmp_path):

@@ -12,10 +12,10 @@ import pandas as pd
 import pytest
 
 from epsvae.errors import CheckpointError, LibraryError
-from epsvae.library.files import load_checkpoint
-from epsvae.library.index import read_index
-from epsvae.library.splits import assert_disjoint
-from epsvae.ternary import METRIC_NAMES, evaluate
+from epsvae.subjects.ternary import METRIC_NAMES, evaluate
+from epsvae.subjects.ternary.library.files import load_checkpoint
+from epsvae.subjects.ternary.library.index import read_index
+from epsvae.subjects.ternary.library.splits import assert_disjoint
 from research.ternary import build
 from research.ternary.build import base_path, build_libraries
 from research.ternary.recipes import BaseRecipe, draw_recipe
@@ -173,7 +173,7 @@ import numpy as np
 import torch
 from research.ternary import build
 from research.ternary.recipes import BaseRecipe, draw_recipe
-from epsvae.ternary import Architecture
+from epsvae.subjects.ternary import Architecture
 
 torch.set_num_threads(1)
 base = BaseRecipe(architecture=Architecture((12, 8), 4, (6,), 8), max_steps=10, target_coverage=0.0)

@@ -6,9 +6,9 @@ import pandas as pd
 import pytest
 
 from epsvae.errors import LibraryError
-from epsvae.library.layout import key_layout
-from epsvae.library.splits import assert_disjoint
-from epsvae.ternary import PUBLISHED
+from epsvae.subjects.ternary import PUBLISHED
+from epsvae.subjects.ternary.library.layout import key_layout
+from epsvae.subjects.ternary.library.splits import assert_disjoint
 from research.ternary.catalogue import ARCHITECTURES, MIX, catalogue, fresh
 
 LIBRARIES = catalogue()

@@ -8,13 +8,13 @@ import pytest
 import torch
 
 from epsvae.errors import CheckpointError, LibraryError
-from epsvae.library import extract
-from epsvae.library.extract import extract_library
-from epsvae.library.extracted import load_split
-from epsvae.library.files import load_checkpoint
-from epsvae.library.index import read_index
-from epsvae.library.layout import all_layout, extract_key_weights, key_layout
-from epsvae.ternary import METRIC_NAMES, Architecture, embed, operation_trits
+from epsvae.subjects.ternary import METRIC_NAMES, Architecture, embed, operation_trits
+from epsvae.subjects.ternary.library import extract
+from epsvae.subjects.ternary.library.extract import extract_library
+from epsvae.subjects.ternary.library.extracted import load_split
+from epsvae.subjects.ternary.library.files import load_checkpoint
+from epsvae.subjects.ternary.library.index import read_index
+from epsvae.subjects.ternary.library.layout import all_layout, extract_key_weights, key_layout
 from research.ternary.index import build_index
 from research.ternary.recipes import BaseRecipe
 

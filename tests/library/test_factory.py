@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from epsvae.errors import LibraryError
-from epsvae.ternary import (
+from epsvae.subjects.ternary import (
     N_OPERATIONS,
     Metrics,
     TernaryVAE,

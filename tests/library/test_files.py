@@ -15,8 +15,8 @@ import torch
 from safetensors.torch import save_file
 
 from epsvae.errors import CheckpointError
-from epsvae.library.files import load_checkpoint, save_checkpoint, sha256_of
-from epsvae.ternary import Architecture, Metrics, TernaryVAE
+from epsvae.subjects.ternary import Architecture, Metrics, TernaryVAE
+from epsvae.subjects.ternary.library.files import load_checkpoint, save_checkpoint, sha256_of
 
 METRICS = {"coverage": 1.0, "distance_corr_A": 0.5, "radial_corr_A": -0.25}
 

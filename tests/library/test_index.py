@@ -8,11 +8,11 @@ import pytest
 import torch
 
 from epsvae.errors import LibraryError
-from epsvae.library.architecture import architecture_from_json
-from epsvae.library.files import save_checkpoint, sha256_of
-from epsvae.library.index import COLUMNS, INDEX, import_folder, read_index
-from epsvae.library.layout import key_layout
-from epsvae.ternary import METRIC_NAMES
+from epsvae.subjects.ternary import METRIC_NAMES
+from epsvae.subjects.ternary.library.architecture import architecture_from_json
+from epsvae.subjects.ternary.library.files import save_checkpoint, sha256_of
+from epsvae.subjects.ternary.library.index import COLUMNS, INDEX, import_folder, read_index
+from epsvae.subjects.ternary.library.layout import key_layout
 from research.ternary.index import RECIPE_COLUMNS, build_index
 from research.ternary.runs import RECORD
 

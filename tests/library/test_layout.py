@@ -6,10 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from epsvae.errors import CheckpointError, LibraryError
-from epsvae.library.architecture import infer_architecture
-from epsvae.library.files import Checkpoint
-from epsvae.library.layout import all_layout, extract_key_weights, key_layout
-from epsvae.ternary import PUBLISHED, Architecture, embed, init_state, operation_trits
+from epsvae.subjects.ternary import PUBLISHED, Architecture, embed, init_state, operation_trits
+from epsvae.subjects.ternary.library.architecture import infer_architecture
+from epsvae.subjects.ternary.library.files import Checkpoint
+from epsvae.subjects.ternary.library.layout import all_layout, extract_key_weights, key_layout
 
 widths = st.lists(st.integers(1, 9), min_size=1, max_size=3).map(tuple)
 # Plain fields and not architectures: what checks their types draws random numbers, which

@@ -7,10 +7,17 @@ import pytest
 import torch
 
 from epsvae.errors import CheckpointError
-from epsvae.library.files import load_checkpoint, save_checkpoint
-from epsvae.library.layout import extract_key_weights
-from epsvae.library.published import STATE_KEYS, find_state, number
-from epsvae.ternary import PUBLISHED, Architecture, Metrics, TernaryVAE, evaluate, operation_trits
+from epsvae.subjects.ternary import (
+    PUBLISHED,
+    Architecture,
+    Metrics,
+    TernaryVAE,
+    evaluate,
+    operation_trits,
+)
+from epsvae.subjects.ternary.library.files import load_checkpoint, save_checkpoint
+from epsvae.subjects.ternary.library.layout import extract_key_weights
+from epsvae.torch_files import STATE_KEYS, find_state, number
 
 CHECKPOINTS = Path(__file__).resolve().parents[2] / "data" / "reference" / "checkpoints"
 

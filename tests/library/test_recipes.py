@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from epsvae.ternary import Architecture
+from epsvae.subjects.ternary import Architecture
 from research.ternary.recipes import (
     REGIMES,
     STEPS_PER_EPOCH,

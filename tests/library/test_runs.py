@@ -13,9 +13,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from epsvae.errors import LibraryError
-from epsvae.library.architecture import architecture_from_json, architecture_to_json
-from epsvae.library.files import load_checkpoint
-from epsvae.ternary import Architecture, Metrics
+from epsvae.subjects.ternary import Architecture, Metrics
+from epsvae.subjects.ternary.library.architecture import (
+    architecture_from_json,
+    architecture_to_json,
+)
+from epsvae.subjects.ternary.library.files import load_checkpoint
 from research.ternary.recipes import BaseRecipe, Recipe
 from research.ternary.runs import (
     RECORD,
@@ -152,11 +155,11 @@ KILLED = """
 import os, sys
 from dataclasses import replace
 import torch
-from epsvae.library import atomic
-from epsvae.library.files import Checkpoint
+from epsvae import atomic
+from epsvae.subjects.ternary.library.files import Checkpoint
 from research.ternary.recipes import BaseRecipe, Recipe
 from research.ternary.runs import save_run_checkpoint, start_run
-from epsvae.ternary import Architecture, Metrics, init_state
+from epsvae.subjects.ternary import Architecture, Metrics, init_state
 
 root, architecture = sys.argv[1], Architecture((12, 8), 4, (6,), 8)
 recipe = Recipe("run-0", "small", "train", 0, base=BaseRecipe(architecture=architecture))

@@ -4,8 +4,8 @@ import pandas as pd
 import pytest
 
 from epsvae.errors import LibraryError
-from epsvae.library.index import read_index
-from epsvae.library.splits import assert_disjoint, temporal_split
+from epsvae.subjects.ternary.library.index import read_index
+from epsvae.subjects.ternary.library.splits import assert_disjoint, temporal_split
 
 
 @pytest.fixture

@@ -11,16 +11,16 @@ import pandas as pd
 import pytest
 import torch
 
-from epsvae.library import (
+from epsvae.subjects.ternary import METRIC_NAMES, Architecture, embed, operation_trits
+from epsvae.subjects.ternary.library import (
     ExtractedSplit,
     all_layout,
     anchor_operations,
     extract_library,
     key_layout,
 )
-from epsvae.map.data import MapData, load_map_data
-from epsvae.map.release import open_release
-from epsvae.ternary import METRIC_NAMES, Architecture, embed, operation_trits
+from epsvae.subjects.ternary.map.data import MapData, load_map_data
+from epsvae.subjects.ternary.map.release import open_release
 from research.ternary import build_libraries
 from research.ternary.recipes import BaseRecipe, draw_recipe
 

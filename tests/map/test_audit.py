@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from epsvae.library.files import load_checkpoint
-from epsvae.map.seed import SeedConfig, SeedVAE
+from epsvae.subjects.ternary.library.files import load_checkpoint
+from epsvae.subjects.ternary.map.seed import SeedConfig, SeedVAE
 from research.trust.audit import COLUMNS, SYMMETRIES, audit_table
 
 

@@ -7,7 +7,7 @@ import pandas as pd
 import torch
 from sklearn.linear_model import Ridge
 
-from epsvae.map.data import MapData, run_mean, runs_of
+from epsvae.subjects.ternary.map.data import MapData, run_mean, runs_of
 from research.rows import baselines
 from research.rows.baselines import nearest_neighbour, ridge_on_weights, training_mean
 

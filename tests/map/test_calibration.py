@@ -10,26 +10,23 @@ import torch
 from safetensors.torch import save_file
 
 from epsvae.errors import CheckpointError
-from epsvae.library.files import load_checkpoint, save_checkpoint
-from epsvae.map.calibration import (
-    LEVEL,
+from epsvae.map.intervals import LEVEL, distances, local_errors, run_quantile
+from epsvae.map.predict import columns, predict_files, readable
+from epsvae.map.ridge import TINY
+from epsvae.subjects.ternary import METRIC_NAMES
+from epsvae.subjects.ternary.library.files import load_checkpoint, save_checkpoint
+from epsvae.subjects.ternary.map.calibrate import calibrate, calibration_errors, predictions_without
+from epsvae.subjects.ternary.map.calibration import (
     LOWEST,
     Calibration,
-    calibrate,
-    calibration_errors,
-    distances,
     load_calibration,
-    local_errors,
-    predictions_without,
-    run_quantile,
     save_calibration,
 )
-from epsvae.map.data import all_weights, metrics_of, runs_of
-from epsvae.map.fit import fit_map
-from epsvae.map.model import MapConfig
-from epsvae.map.predict import TRUST, predict_files, readable
-from epsvae.map.ridge import TINY
-from epsvae.ternary import METRIC_NAMES
+from epsvae.subjects.ternary.map.data import all_weights, metrics_of, runs_of
+from epsvae.subjects.ternary.map.fit import fit_map
+from epsvae.subjects.ternary.map.look import TernaryMap
+from epsvae.subjects.ternary.map.model import MapConfig
+from epsvae.subjects.text import asked
 from research.trust.summary import coverage_table
 from research.trust.tables import RULES, interval_table
 
@@ -118,7 +115,7 @@ class TestErrors:
         z = np.repeat([[0.0], [100.0]], 40, axis=0).astype(np.float32)
         errors = np.repeat([[0.0, 0, 0], [1.0, 1, 1]], 40, axis=0)
         near, far = local_errors(distances(z[[0, -1]], z), errors)[:, 0]
-        assert (near, far) == (0.25, 1.25)
+        assert (near, far) == pytest.approx((0.25, 1.25))
 
 
 class TestCalibration:
@@ -172,7 +169,7 @@ class TestPredict:
     @pytest.fixture
     def files(self, trained, tmp_path):
         """The small library's test checkpoints, as files in a folder."""
-        from epsvae.library.files import Checkpoint
+        from epsvae.subjects.ternary.library.files import Checkpoint
 
         vectors = all_weights(trained.test)
         for i, vector in enumerate(vectors[:3]):
@@ -183,19 +180,19 @@ class TestPredict:
         return tmp_path / "run"
 
     def test_a_folder_stands_for_its_files(self, small_map, calibration, files):
-        outcome = predict_files(small_map, [files], calibration)
-        assert list(outcome.table.columns) == ["file", *METRIC_NAMES, *TRUST]
+        outcome = predict_files(TernaryMap(small_map, calibration), [files])
+        assert list(outcome.table.columns) == list(columns(TernaryMap(small_map, calibration)))
         assert list(outcome.table["file"]) == [str(f) for f in sorted(files.iterdir())]
         assert outcome.refused == []
 
     def test_an_empty_folder_is_refused(self, small_map, tmp_path):
-        outcome = predict_files(small_map, [tmp_path])
+        outcome = predict_files(TernaryMap(small_map), [tmp_path])
         assert outcome.table.empty
         (reason,) = outcome.refused
         assert reason.startswith(f"{tmp_path}: expected checkpoint files in the folder")
 
     def test_the_table_agrees_with_the_calibration(self, small_map, calibration, files):
-        table = predict_files(small_map, [files], calibration).table
+        table = predict_files(TernaryMap(small_map, calibration), [files]).table
         z = torch.stack([small_map.encode(load_checkpoint(f)) for f in table["file"]])
         metrics = small_map.predict_metrics(z).double().numpy()
         low, high = calibration.intervals(z.numpy(), metrics)
@@ -208,21 +205,27 @@ class TestPredict:
         state = dict(checkpoint.state)
         state["encoder_B.encoder.2.weight"] = torch.zeros_like(state["encoder_B.encoder.2.weight"])
         save_checkpoint(files / "broken.safetensors", replace(checkpoint, state=state))
-        table = predict_files(small_map, [files / "broken.safetensors"], calibration).table
+        table = predict_files(
+            TernaryMap(small_map, calibration), [files / "broken.safetensors"]
+        ).table
         assert table["flag"].tolist() == [True]
         assert "weights (encoder_B" in table["why"][0]
-        text = readable(table)
+        text = readable(outcome, asked)
         assert "OFF MAP" in text
         assert "[" not in text
 
     def test_text_has_an_interval_for_each_metric(self, small_map, calibration, files):
-        table = predict_files(small_map, [files], calibration).table.assign(flag=False)
-        header, *rows = readable(table).splitlines()
+        asked = TernaryMap(small_map, calibration)
+        outcome = predict_files(asked, [files])
+        for row in outcome.rows:
+            row["flag"] = False
+        header, *rows = readable(outcome, asked).splitlines()
         assert [name in header for name in METRIC_NAMES] == [True] * 3
         assert [row.count("[") for row in rows] == [3] * len(rows)
 
     def test_without_a_calibration_there_is_no_claim(self, small_map, files):
-        table = predict_files(small_map, [files]).table
+        outcome = predict_files(TernaryMap(small_map), [files])
+        table = outcome.table
         assert list(table.columns) == ["file", *METRIC_NAMES]
-        assert "OFF MAP" not in readable(table)
+        assert "OFF MAP" not in readable(outcome, TernaryMap(small_map))
         assert isinstance(table, pd.DataFrame)

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import kendalltau
 
-from epsvae.map.coverage import EVEN, CoverageReader, fit_coverage, weigh
+from epsvae.subjects.ternary.map.coverage import EVEN, CoverageReader, fit_coverage, weigh
 
 shares = st.floats(0, 1, allow_nan=False, width=32)
 logits = st.floats(-20, 20, allow_nan=False, width=32)

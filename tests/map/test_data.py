@@ -6,10 +6,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from epsvae.bootstrap import run_weights
 from epsvae.errors import LibraryError
-from epsvae.library.layout import all_layout, key_layout
-from epsvae.library.splits import assert_disjoint
-from epsvae.map.data import (
+from epsvae.subjects.ternary.library.layout import all_layout, key_layout
+from epsvae.subjects.ternary.library.splits import assert_disjoint
+from epsvae.subjects.ternary.map.data import (
     MapData,
     all_weights,
     embeddings_of,
@@ -17,7 +18,6 @@ from epsvae.map.data import (
     load_map_data,
     metrics_of,
     run_mean,
-    run_weights,
 )
 
 names = st.lists(st.sampled_from("abcdef"), min_size=1, max_size=40)

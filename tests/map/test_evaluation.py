@@ -6,19 +6,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from epsvae.map.data import run_mean, runs_of
-from epsvae.map.evaluation import (
+from epsvae.bootstrap import REPLICATES, bootstrap_weights
+from epsvae.subjects.ternary import METRIC_NAMES
+from epsvae.subjects.ternary.map.data import run_mean, runs_of
+from epsvae.subjects.ternary.map.prediction import Prediction
+from epsvae.subjects.ternary.map.scores import Scores, score
+from research.rows.judge import (
     COLUMNS,
-    REPLICATES,
-    bootstrap_weights,
     measures,
     paired_difference,
     summarise,
     validation_table,
 )
-from epsvae.map.prediction import Prediction
-from epsvae.map.scores import Scores, score
-from epsvae.ternary import METRIC_NAMES
 
 MEASURES = {
     *(f"{name}_{kind}" for name in METRIC_NAMES for kind in ("mae", "tau_within")),

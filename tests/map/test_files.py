@@ -7,12 +7,12 @@ import pytest
 import torch
 
 from epsvae.errors import CheckpointError
-from epsvae.library.files import load_checkpoint
-from epsvae.library.layout import key_layout
-from epsvae.map.data import key_weights
-from epsvae.map.files import FORMAT, load_epsilon_vae, save_map
-from epsvae.map.model import EpsilonVAE, MapConfig
-from epsvae.map.seed import SeedConfig, SeedVAE
+from epsvae.subjects.ternary.library.files import load_checkpoint
+from epsvae.subjects.ternary.library.layout import key_layout
+from epsvae.subjects.ternary.map.data import key_weights
+from epsvae.subjects.ternary.map.files import FORMAT, load_epsilon_vae, save_map
+from epsvae.subjects.ternary.map.model import EpsilonVAE, MapConfig
+from epsvae.subjects.ternary.map.seed import SeedConfig, SeedVAE
 
 
 @pytest.fixture(params=["default", "seed", "metrics-only"])

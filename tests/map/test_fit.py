@@ -6,18 +6,18 @@ import numpy as np
 import pytest
 import torch
 
-from epsvae.map.data import MapData, all_weights, embeddings_of, run_mean, runs_of
-from epsvae.map.evaluation import summarise
-from epsvae.map.files import load_epsilon_vae, save_map
-from epsvae.map.fit import fit_map
-from epsvae.map.model import MapConfig
-from epsvae.map.prediction import predict_split
-from epsvae.map.scores import score
-from epsvae.map.train import train_default
-from epsvae.map.tune import TuneConfig, fine_tune, kl_to_prior
+from epsvae.subjects.ternary.map.data import MapData, all_weights, embeddings_of, run_mean, runs_of
+from epsvae.subjects.ternary.map.files import load_epsilon_vae, save_map
+from epsvae.subjects.ternary.map.fit import fit_map
+from epsvae.subjects.ternary.map.model import MapConfig
+from epsvae.subjects.ternary.map.prediction import predict_split
+from epsvae.subjects.ternary.map.scores import score
+from epsvae.subjects.ternary.map.train import train_default
+from epsvae.subjects.ternary.map.tune import TuneConfig, fine_tune, kl_to_prior
 from research.reproduce import BASELINES
 from research.rows import ROWS, features
 from research.rows.baselines import training_mean
+from research.rows.judge import summarise
 from research.studies import readings
 
 
@@ -150,7 +150,9 @@ def test_fine_tuning_is_repeated_by_its_generator(trained, closed_form, tuning):
 
 
 def test_training_writes_best_and_final(trained, config, tmp_path, monkeypatch):
-    monkeypatch.setattr("epsvae.map.train.MapConfig", lambda seed: replace(config, seed=seed))
+    monkeypatch.setattr(
+        "epsvae.subjects.ternary.map.train.MapConfig", lambda seed: replace(config, seed=seed)
+    )
     tuning = train_default(trained, tmp_path / "models", seed=3, config=TuneConfig(epochs=1))
     weights = all_weights(trained.test)
     for name, model in (("best", tuning.model), ("final", tuning.final)):

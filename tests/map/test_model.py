@@ -8,11 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from epsvae.errors import CheckpointError
-from epsvae.library.files import Checkpoint, load_checkpoint
-from epsvae.library.layout import extract_key_weights
-from epsvae.map.model import EpsilonVAE, MapConfig
-from epsvae.map.seed import SeedConfig, SeedVAE
-from epsvae.ternary import PUBLISHED, Architecture, embed, init_state, operation_trits
+from epsvae.subjects.ternary import PUBLISHED, Architecture, embed, init_state, operation_trits
+from epsvae.subjects.ternary.library.files import Checkpoint, load_checkpoint
+from epsvae.subjects.ternary.library.layout import extract_key_weights
+from epsvae.subjects.ternary.map.model import EpsilonVAE, MapConfig
+from epsvae.subjects.ternary.map.seed import SeedConfig, SeedVAE
 
 
 @pytest.fixture(scope="module")

@@ -6,18 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from epsvae.library.files import load_checkpoint
-from epsvae.map.data import all_weights
-from epsvae.map.fingerprint import (
-    READINGS,
-    checkpoint_fingerprint,
-    fingerprint,
-    vectors_fingerprint,
-)
-from epsvae.map.fit import fit_map
-from epsvae.map.model import MapConfig
-from epsvae.map.offmap import NARROWEST, Scale, fit_distance, fit_offmap
-from epsvae.ternary import PUBLISHED, Architecture, evaluate, init_state
+from epsvae.map.novelty import NARROWEST, Scale, fit_distance
+from epsvae.subjects.ternary import PUBLISHED, Architecture, evaluate, init_state
+from epsvae.subjects.ternary.library.files import load_checkpoint
+from epsvae.subjects.ternary.map.data import all_weights
+from epsvae.subjects.ternary.map.fingerprint import READINGS, checkpoint_fingerprint, fingerprint
+from epsvae.subjects.ternary.map.fit import fit_map
+from epsvae.subjects.ternary.map.fit_offmap import fit_offmap, vectors_fingerprint
+from epsvae.subjects.ternary.map.model import MapConfig
 from research.trust.damage import (
     DAMAGES,
     Damage,

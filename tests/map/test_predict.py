@@ -6,12 +6,14 @@ import numpy as np
 import pytest
 import torch
 
+from epsvae.checkpoints import checkpoint_files
 from epsvae.errors import CheckpointError
-from epsvae.library.files import load_checkpoint, save_checkpoint
-from epsvae.library.layout import extract_key_weights
-from epsvae.map.predict import checkpoint_files, predict_checkpoint, predict_files
-from epsvae.map.seed import SeedConfig, SeedVAE
-from epsvae.ternary import METRIC_NAMES, Architecture, Metrics, TernaryVAE
+from epsvae.map.predict import predict_files
+from epsvae.subjects.ternary import METRIC_NAMES, Architecture, Metrics, TernaryVAE
+from epsvae.subjects.ternary.library.files import load_checkpoint, save_checkpoint
+from epsvae.subjects.ternary.library.layout import extract_key_weights
+from epsvae.subjects.ternary.map.look import TernaryMap
+from epsvae.subjects.ternary.map.seed import SeedConfig, SeedVAE
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +38,7 @@ def shared_projection(tmp_path):
 
 def test_a_table_with_a_row_a_file(model, release):
     files = release.checkpoint_files()[:3]
-    outcome = predict_files(model, files)
+    outcome = predict_files(TernaryMap(model), files)
     assert list(outcome.table.columns) == ["file", *METRIC_NAMES]
     assert list(outcome.table["file"]) == [str(file) for file in files]
     assert outcome.refused == []
@@ -48,7 +50,7 @@ def test_a_table_with_a_row_a_file(model, release):
 def test_predictions_are_close_to_what_the_files_say(model, release):
     """Runs that the map never saw; much looser than its tested errors, far tighter than a guess."""
     files = release.checkpoint_files()
-    predicted = predict_files(model, files).table[list(METRIC_NAMES)].to_numpy()
+    predicted = predict_files(TernaryMap(model), files).table[list(METRIC_NAMES)].to_numpy()
     true = np.array([astuple(load_checkpoint(file).metrics) for file in files])
     assert np.abs(predicted - true).mean(0).max() < 0.1
 
@@ -57,18 +59,20 @@ def test_predictions_do_not_read_the_stored_metrics(model, release, tmp_path):
     checkpoint = load_checkpoint(release.checkpoint_files()[0])
     liar = tmp_path / "liar.safetensors"
     save_checkpoint(liar, replace(checkpoint, metrics=Metrics(0.0, 0.0, 0.0)))
-    assert predict_checkpoint(model, load_checkpoint(liar)) == predict_checkpoint(model, checkpoint)
+    assert Metrics(*TernaryMap(model).look(load_checkpoint(liar)).metrics.tolist()) == Metrics(
+        *TernaryMap(model).look(checkpoint).metrics.tolist()
+    )
 
 
 def test_a_seed_map_predicts_files_too(seed_model, release):
-    outcome = predict_files(seed_model, release.checkpoint_files()[:2])
+    outcome = predict_files(TernaryMap(seed_model), release.checkpoint_files()[:2])
     assert np.isfinite(outcome.table[list(METRIC_NAMES)].to_numpy()).all()
 
 
 def test_bad_files_are_refused_and_do_not_stop_the_others(model, release, tmp_path):
     good, bad = release.checkpoint_files()[0], tmp_path / "bad.pt"
     bad.write_bytes(good.read_bytes()[:1000])
-    outcome = predict_files(model, [tmp_path / "missing.pt", good, bad])
+    outcome = predict_files(TernaryMap(model), [tmp_path / "missing.pt", good, bad])
     assert list(outcome.table["file"]) == [str(good)]
     assert len(outcome.refused) == 2
     for reason, path in zip(outcome.refused, (tmp_path / "missing.pt", bad), strict=True):
@@ -77,16 +81,16 @@ def test_bad_files_are_refused_and_do_not_stop_the_others(model, release, tmp_pa
 
 def test_the_seed_map_refuses_other_architectures_by_path(seed_model, shared_projection, release):
     good = release.checkpoint_files()[0]
-    outcome = predict_files(seed_model, [shared_projection, good])
+    outcome = predict_files(TernaryMap(seed_model), [shared_projection, good])
     assert list(outcome.table["file"]) == [str(good)]
     (reason,) = outcome.refused
     assert reason.startswith(f"{shared_projection}: expected ")
     with pytest.raises(CheckpointError, match="shared.pt: expected .* found"):
-        predict_checkpoint(seed_model, load_checkpoint(shared_projection))
+        Metrics(*TernaryMap(seed_model).look(load_checkpoint(shared_projection)).metrics.tolist())
 
 
 def test_the_default_map_reads_other_architectures(model, shared_projection):
-    outcome = predict_files(model, [shared_projection])
+    outcome = predict_files(TernaryMap(model), [shared_projection])
     assert outcome.refused == []
     assert np.isfinite(outcome.table[list(METRIC_NAMES)].to_numpy()).all()
 

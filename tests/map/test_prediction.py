@@ -5,13 +5,13 @@ import pytest
 import torch
 
 from epsvae.errors import EpsvaeError
-from epsvae.library.layout import key_layout
-from epsvae.map import prediction
-from epsvae.map.data import all_weights, key_weights
-from epsvae.map.model import EpsilonVAE, MapConfig
-from epsvae.map.prediction import CheckpointMap, predict_split
-from epsvae.map.seed import SeedConfig, SeedVAE
-from epsvae.ternary import METRIC_NAMES
+from epsvae.subjects.ternary import METRIC_NAMES
+from epsvae.subjects.ternary.library.layout import key_layout
+from epsvae.subjects.ternary.map import prediction
+from epsvae.subjects.ternary.map.data import all_weights, key_weights
+from epsvae.subjects.ternary.map.model import EpsilonVAE, MapConfig
+from epsvae.subjects.ternary.map.prediction import CheckpointMap, predict_split
+from epsvae.subjects.ternary.map.seed import SeedConfig, SeedVAE
 
 
 @pytest.fixture(scope="module", params=["default", "seed"])

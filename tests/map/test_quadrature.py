@@ -14,7 +14,7 @@ from epsvae.errors import CheckpointError, LibraryError, SubjectError
 from epsvae.loading import load_subject
 from epsvae.map.learn import fit_map
 from epsvae.map.map_file import is_subject_map, load_map, save_map
-from epsvae.map.predict_states import predict_states, readable
+from epsvae.map.predict import predict_files, readable
 from epsvae.map.questions import draw_questions
 
 TOYS = Path(__file__).resolve().parents[1] / "toys"
@@ -217,7 +217,7 @@ def test_files_are_predicted_or_refused(fitted, splits, tmp_path):
         write_state(tmp_path / "run" / f"{step}.safetensors", example.state)
     write_state(tmp_path / "run" / "9.safetensors", {"a": torch.zeros(2)})
     (tmp_path / "run" / "bad.pt").write_text("no")
-    outcome = predict_states(fitted, [tmp_path / "run", tmp_path / "nowhere.pt"])
+    outcome = predict_files(fitted, [tmp_path / "run", tmp_path / "nowhere.pt"])
     assert len(outcome.table) == 2
     assert [any(n in r for r in outcome.refused) for n in ("9.safe", "bad.pt", "nowhere")] == [
         True

@@ -1,8 +1,8 @@
 """What is quoted agrees with itself: factors as published, parts no larger than the whole."""
 
-from epsvae.map.evaluation import COLUMNS
-from epsvae.ternary import METRIC_NAMES
+from epsvae.subjects.ternary import METRIC_NAMES
 from research.quoted import ORIGINAL_RECORD, seed_table
+from research.rows.judge import COLUMNS
 
 
 def test_factors_are_those_that_the_seed_prints():

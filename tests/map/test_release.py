@@ -7,11 +7,11 @@ import pytest
 import torch
 
 from epsvae.errors import LibraryError
-from epsvae.library.anchors import anchor_operations
-from epsvae.library.files import load_checkpoint, sha256_of
-from epsvae.library.layout import extract_key_weights
-from epsvae.map.release import MANIFEST, open_release
-from epsvae.ternary import METRIC_NAMES, embed, operation_trits
+from epsvae.subjects.ternary import METRIC_NAMES, embed, operation_trits
+from epsvae.subjects.ternary.library.anchors import anchor_operations
+from epsvae.subjects.ternary.library.files import load_checkpoint, sha256_of
+from epsvae.subjects.ternary.library.layout import extract_key_weights
+from epsvae.subjects.ternary.map.release import MANIFEST, open_release
 
 
 @pytest.mark.parametrize(

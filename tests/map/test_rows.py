@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from epsvae.errors import LibraryError
-from epsvae.map.data import MapData
-from epsvae.map.ranges import link, unlink
-from epsvae.ternary import METRIC_NAMES, VALUATION_COUNTS, Architecture
+from epsvae.subjects.ternary import METRIC_NAMES, VALUATION_COUNTS, Architecture
+from epsvae.subjects.ternary.map.data import MapData
+from epsvae.subjects.ternary.map.ranges import link, unlink
 from research.rows import ROWS, features, function, graph, probes, weights
 from research.rows.baselines import ridge_on_weights
 from research.rows.metadata import recipe_features

@@ -6,10 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from epsvae.library import extract_library
-from epsvae.map import train
-from epsvae.map.data import load_map_data, run_mean, runs_of
-from epsvae.map.model import MapConfig
+from epsvae.subjects.ternary.library import extract_library
+from epsvae.subjects.ternary.map import train
+from epsvae.subjects.ternary.map.data import load_map_data, run_mean, runs_of
+from epsvae.subjects.ternary.map.model import MapConfig
 from research.rows import ROWS, cells, evaluate
 from research.rows.cells import fill_cell
 from research.rows.evaluate import OTHER_WIDTHS, evaluate_rows

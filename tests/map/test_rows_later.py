@@ -3,7 +3,7 @@
 import pytest
 
 from epsvae.errors import LibraryError
-from epsvae.map.data import MapData, runs_of
+from epsvae.subjects.ternary.map.data import MapData, runs_of
 from research.rows.later import LaterData, later_in_the_run
 
 

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from epsvae.map.data import run_mean, runs_of
-from epsvae.map.scores import score
-from epsvae.ternary import PUBLISHED, init_state
+from epsvae.subjects.ternary import PUBLISHED, init_state
+from epsvae.subjects.ternary.map.data import run_mean, runs_of
+from epsvae.subjects.ternary.map.scores import score
 from research.rows.graph import GraphEncoder, graph_edges
 from research.rows.probes import ProbeEncoder, probe_encoder
 from research.rows.training import ShareUnexplained, Training

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from epsvae.ternary.symmetry import hidden_layers
+from epsvae.subjects.ternary.symmetry import hidden_layers
 from research.rows import function, realigned
 
 

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 from scipy.stats import kendalltau, ortho_group, spearmanr
 
-from epsvae.map.data import run_mean, runs_of
-from epsvae.map.evaluation import interval, resampled, summarise, tau_across
-from epsvae.map.prediction import Prediction
-from epsvae.ternary import METRIC_NAMES
+from epsvae.bootstrap import interval, resampled, tau_across
+from epsvae.subjects.ternary import METRIC_NAMES
+from epsvae.subjects.ternary.map.data import run_mean, runs_of
+from epsvae.subjects.ternary.map.prediction import Prediction
+from research.rows.judge import summarise
 from research.rows.rotation_free import rotation_free
 from research.rows.table import (
     OPEN,

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from epsvae.map.data import run_mean, runs_of
-from epsvae.map.prediction import Prediction
-from epsvae.map.scores import absolute_errors, score
-from epsvae.ternary import METRIC_NAMES, poincare
+from epsvae.subjects.ternary import METRIC_NAMES, poincare
+from epsvae.subjects.ternary.map.data import run_mean, runs_of
+from epsvae.subjects.ternary.map.prediction import Prediction
+from epsvae.subjects.ternary.map.scores import absolute_errors, score
 
 
 @pytest.fixture

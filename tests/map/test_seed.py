@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from epsvae.errors import EpsvaeError
-from epsvae.map.seed import SeedConfig, SeedVAE, seed_loss
+from epsvae.subjects.ternary.map.seed import SeedConfig, SeedVAE, seed_loss
 
 
 def sizes(module):

@@ -9,9 +9,9 @@ import torch
 from torch.nn.utils import clip_grad_norm_
 
 from epsvae.errors import EpsvaeError
-from epsvae.library.layout import key_layout
-from epsvae.map.data import MapData, embeddings_of, key_weights, metrics_of
-from epsvae.map.seed import SeedConfig, SeedVAE, seed_loss
+from epsvae.subjects.ternary.library.layout import key_layout
+from epsvae.subjects.ternary.map.data import MapData, embeddings_of, key_weights, metrics_of
+from epsvae.subjects.ternary.map.seed import SeedConfig, SeedVAE, seed_loss
 from research import seed_training
 from research.seed_training import SAVE_EVERY, train_seed
 

@@ -3,9 +3,7 @@
 import pytest
 import torch
 
-from epsvae.library.files import load_checkpoint
-from epsvae.map.soft_metrics import soft_hierarchy, soft_metrics
-from epsvae.ternary import (
+from epsvae.subjects.ternary import (
     decode,
     encode,
     evaluate,
@@ -14,6 +12,8 @@ from epsvae.ternary import (
     project,
     target_radius,
 )
+from epsvae.subjects.ternary.library.files import load_checkpoint
+from epsvae.subjects.ternary.map.soft_metrics import soft_hierarchy, soft_metrics
 
 SAMPLE = torch.randperm(19_683, generator=torch.Generator().manual_seed(0))[:2000]
 

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from epsvae.errors import LibraryError
-from epsvae.library.layout import Layout, all_layout, key_layout
-from epsvae.ternary import PUBLISHED, Architecture
+from epsvae.subjects.ternary import PUBLISHED, Architecture
+from epsvae.subjects.ternary.library.layout import Layout, all_layout, key_layout
 from research.statistics import (
     CHUNK,
     MATRIX_STATISTICS,

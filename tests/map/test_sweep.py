@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from epsvae.library.layout import all_layout
-from epsvae.map.sweep import Readings, Sweep, standardise
-from epsvae.ternary import Architecture, all_operations, decode, encode, poincare
+from epsvae.subjects.ternary import Architecture, all_operations, decode, encode, poincare
+from epsvae.subjects.ternary.library.layout import all_layout
+from epsvae.subjects.ternary.map.sweep import Readings, Sweep, standardise
 
 OTHERS = {
     "wide": Architecture(encoder_widths=(40, 20, 10)),
@@ -95,7 +95,7 @@ def test_a_margin_is_positive_where_a_probe_is_reconstructed(trained_state, swee
 @pytest.fixture
 def trained_state(release):
     """The last checkpoint of the released run that lost the most coverage, but not all."""
-    from epsvae.library.files import load_checkpoint
+    from epsvae.subjects.ternary.library.files import load_checkpoint
 
     found = [load_checkpoint(path) for path in release.checkpoint_files()]
     half = min(found, key=lambda c: abs(c.metrics.coverage - 0.5))

@@ -5,11 +5,12 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from epsvae.library.layout import MAX_RADIUS, all_layout
-from epsvae.map.data import all_weights, embeddings_of
-from epsvae.map.fit import fit_map
-from epsvae.map.model import MapConfig
-from epsvae.map.train_weights import (
+from epsvae.subjects.ternary import embed, evaluate, operation_trits
+from epsvae.subjects.ternary.library.layout import MAX_RADIUS, all_layout
+from epsvae.subjects.ternary.map.data import all_weights, embeddings_of
+from epsvae.subjects.ternary.map.fit import fit_map
+from epsvae.subjects.ternary.map.model import MapConfig
+from epsvae.subjects.ternary.map.train_weights import (
     WeightTraining,
     behaviour,
     fit_weight_decoder,
@@ -17,8 +18,7 @@ from epsvae.map.train_weights import (
     mix_points,
     mixing_shares,
 )
-from epsvae.map.weights_out import WeightDecoderConfig
-from epsvae.ternary import embed, evaluate, operation_trits
+from epsvae.subjects.ternary.map.weights_out import WeightDecoderConfig
 
 CONFIG = WeightDecoderConfig(hidden=32, rank=8)
 TRAINING = WeightTraining(epochs=40, batch_size=16, n_pool=512, n_operations=64)

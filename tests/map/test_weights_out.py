@@ -4,11 +4,15 @@ import pytest
 import torch
 
 from epsvae.errors import CheckpointError, EpsvaeError
-from epsvae.library.layout import MAX_RADIUS, all_layout
-from epsvae.map.files import load_epsilon_vae, save_map
-from epsvae.map.model import EpsilonVAE, MapConfig
-from epsvae.map.weights_out import LARGEST_RADIUS, SMALLEST_RADIUS, WeightDecoderConfig
-from epsvae.ternary import Architecture, embed, init_state, operation_trits
+from epsvae.subjects.ternary import Architecture, embed, init_state, operation_trits
+from epsvae.subjects.ternary.library.layout import MAX_RADIUS, all_layout
+from epsvae.subjects.ternary.map.files import load_epsilon_vae, save_map
+from epsvae.subjects.ternary.map.model import EpsilonVAE, MapConfig
+from epsvae.subjects.ternary.map.weights_out import (
+    LARGEST_RADIUS,
+    SMALLEST_RADIUS,
+    WeightDecoderConfig,
+)
 
 SHARED = Architecture(
     encoder_widths=(12, 8),
@@ -62,7 +66,7 @@ def test_one_vector_or_a_batch(model, z, shape):
 
 def test_a_batch_in_parts_is_the_batch(model, z, monkeypatch):
     whole = model.decode_weights(z)
-    monkeypatch.setattr("epsvae.map.model.CHECKPOINTS_AT_ONCE", 4)
+    monkeypatch.setattr("epsvae.subjects.ternary.map.model.CHECKPOINTS_AT_ONCE", 4)
     torch.testing.assert_close(model.decode_weights(z), whole, atol=1e-6, rtol=0)
 
 

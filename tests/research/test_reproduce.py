@@ -12,26 +12,26 @@ import torch
 
 from epsvae.checkpoints import find_checkpoints
 from epsvae.errors import ChapterError
-from epsvae.library import key_layout
-from epsvae.library.extracted import load_split
 from epsvae.loading import load_subject
-from epsvae.map import train
-from epsvae.map.data import all_weights
-from epsvae.map.evaluation import COLUMNS
 from epsvae.map.map_file import load_map
-from epsvae.map.model import MapConfig
-from epsvae.map.predict_states import predict_states
-from epsvae.map.release import open_release
-from epsvae.map.seed import SeedConfig
-from epsvae.ternary import METRIC_NAMES, Architecture
-from epsvae.uses import realise
-from epsvae.uses.steer import Steering
+from epsvae.map.predict import predict_files
+from epsvae.subjects.ternary import METRIC_NAMES, Architecture
+from epsvae.subjects.ternary.library import key_layout
+from epsvae.subjects.ternary.library.extracted import load_split
+from epsvae.subjects.ternary.map import train
+from epsvae.subjects.ternary.map.data import all_weights
+from epsvae.subjects.ternary.map.model import MapConfig
+from epsvae.subjects.ternary.map.release import open_release
+from epsvae.subjects.ternary.map.seed import SeedConfig
+from epsvae.subjects.ternary.uses import realise
+from epsvae.subjects.ternary.uses.steer import Steering
 from research import reproduce, seed_training
 from research.digits import build as digits_build
 from research.families import FAMILIES, build_family, learn_families
 from research.publish import compare, write_table
 from research.reproduce import reproduce_all
 from research.rows import features
+from research.rows.judge import COLUMNS
 from research.studies import fresh as study_fresh
 from research.studies import seed_models
 from research.studies.steering import steering_table
@@ -150,7 +150,7 @@ def test_the_release_is_whole(artifacts: Path) -> None:
         fitted = load_map(release.folder / name / "map.safetensors", subject)
         carried = find_checkpoints(release.folder / name / "runs")
         assert carried["run"].nunique() == 2 and len(carried) == 6
-        assert predict_states(fitted, carried["file"].tolist()).refused == []
+        assert predict_files(fitted, carried["file"].tolist()).refused == []
     first = release.table("first_results")
     assert set(first["subject"]) == set(FAMILIES) and set(first["split"]) == {"test", "heldout"}
     assert set(release.manifest["files"]) == {

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from epsvae.ternary import PUBLISHED, Architecture
+from epsvae.subjects.ternary import PUBLISHED, Architecture
 
 RandomState = Callable[..., dict[str, Tensor]]
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from epsvae.ternary import (
+from epsvae.subjects.ternary import (
     N_OPERATIONS,
     PUBLISHED,
     Architecture,
@@ -18,7 +18,7 @@ from epsvae.ternary import (
     encode,
     evaluate,
 )
-from epsvae.ternary.full_pass import fold, full_pass, run
+from epsvae.subjects.ternary.full_pass import fold, full_pass, run
 
 RandomState = Callable[..., dict[str, Tensor]]
 OTHERS = (
@@ -48,7 +48,7 @@ def test_chunks_do_not_matter(
 ) -> None:
     state = random_state()
     expected = evaluate(state, PUBLISHED, 0.95).vector()
-    module = importlib.import_module("epsvae.ternary.full_pass")
+    module = importlib.import_module("epsvae.subjects.ternary.full_pass")
     for name, size in zip(("WIDE", "NARROW"), sizes, strict=True):
         monkeypatch.setattr(module, name, size)
     actual = evaluate(state, PUBLISHED, 0.95).vector()

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scipy.stats import pearsonr, rankdata, spearmanr
 from torch import Tensor
 
-from epsvae.ternary import (
+from epsvae.subjects.ternary import (
     METRIC_NAMES,
     N_OPERATIONS,
     PUBLISHED,
@@ -29,15 +29,15 @@ from epsvae.ternary import (
     target_distance,
     target_radius,
 )
-from epsvae.ternary.full_pass import count_reconstructed
-from epsvae.ternary.metrics import (
+from epsvae.subjects.ternary.full_pass import count_reconstructed
+from epsvae.subjects.ternary.metrics import (
     N_PAIRS,
     distance_correlation,
     radial_hierarchy,
     uniform_pairs,
 )
 
-metrics = importlib.import_module("epsvae.ternary.metrics")
+metrics = importlib.import_module("epsvae.subjects.ternary.metrics")
 RandomState = Callable[..., dict[str, Tensor]]
 COUNTS = np.array([13122, 4374, 1458, 486, 162, 54, 18, 6, 2, 1])
 BEST = float(np.sqrt(1 - (COUNTS**3 - COUNTS).sum() / (19683**3 - 19683)))

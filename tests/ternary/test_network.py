@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from epsvae.ternary import (
+from epsvae.subjects.ternary import (
     PUBLISHED,
     Architecture,
     TernaryVAE,

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.distributions import Normal
 from torch.distributions import kl_divergence as kl_oracle
 
-from epsvae.ternary import (
+from epsvae.subjects.ternary import (
     all_operations,
     geodesic_loss,
     kl_divergence,
@@ -22,7 +22,7 @@ from epsvae.ternary import (
     target_distance,
     target_radius,
 )
-from epsvae.ternary.objectives import radial_weights
+from epsvae.subjects.ternary.objectives import radial_weights
 
 RUNS, N = 3, 6
 INDEX = torch.tensor([[0, 9, 6561, 1, 13122, 5], [2, 3, 6, 9, 27, 81], [7, 19682, 0, 243, 4, 8]])

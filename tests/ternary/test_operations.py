@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from epsvae.ternary import (
+from epsvae.subjects.ternary import (
     N_OPERATIONS,
     N_TRITS,
     VALUATION_COUNTS,

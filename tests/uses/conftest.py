@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-from epsvae.library.layout import MAX_RADIUS, all_layout
-from epsvae.map.model import EpsilonVAE, MapConfig
-from epsvae.map.weights_out import WeightDecoderConfig
-from epsvae.ternary import Architecture, init_state
+from epsvae.subjects.ternary import Architecture, init_state
+from epsvae.subjects.ternary.library.layout import MAX_RADIUS, all_layout
+from epsvae.subjects.ternary.map.model import EpsilonVAE, MapConfig
+from epsvae.subjects.ternary.map.weights_out import WeightDecoderConfig
 
 SMALL = Architecture(encoder_widths=(12, 8), decoder_widths=(6,), projection_hidden=8)
 

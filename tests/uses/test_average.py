@@ -4,9 +4,10 @@ import pytest
 import torch
 
 from epsvae.errors import EpsvaeError
-from epsvae.library.layout import MAX_RADIUS, all_layout
-from epsvae.ternary import Architecture
-from epsvae.uses.average import add_noise, linear_average, nearest, spherical_average
+from epsvae.subjects.ternary import Architecture
+from epsvae.subjects.ternary.library.layout import MAX_RADIUS, all_layout
+from epsvae.subjects.ternary.uses.mix import add_noise, spherical_average
+from epsvae.uses.average import linear_average, nearest
 
 SMALL = Architecture(encoder_widths=(6,), latent_dim=4, decoder_widths=(5,), projection_hidden=4)
 LAYOUT = all_layout(SMALL)

@@ -8,13 +8,13 @@ import torch
 from sklearn.cluster import KMeans
 
 from epsvae.errors import EpsvaeError
-from epsvae.map.release import open_release
-from epsvae.ternary import poincare
+from epsvae.subjects.ternary import poincare
+from epsvae.subjects.ternary.map.release import open_release
+from epsvae.subjects.ternary.uses.behaviour import behaviour_distances
 from epsvae.uses.cluster import (
     LOOSE,
     agreement,
     agreement_interval,
-    behaviour_distances,
     cluster_by_density,
     cluster_by_means,
     coordinates,

@@ -6,19 +6,13 @@ import pytest
 import torch
 
 from epsvae.errors import CheckpointError, EpsvaeError
-from epsvae.library.anchors import anchor_operations
-from epsvae.library.files import load_checkpoint, save_checkpoint
-from epsvae.library.layout import extract_key_weights
-from epsvae.map.files import load_epsilon_vae, save_map
-from epsvae.map.model import EpsilonVAE, MapConfig
-from epsvae.ternary import (
-    Architecture,
-    Metrics,
-    embed,
-    evaluate,
-    operation_trits,
-)
-from epsvae.uses.decode import map_sha256, realise, run_weights, virtual_checkpoint
+from epsvae.subjects.ternary import Architecture, Metrics, embed, evaluate, operation_trits
+from epsvae.subjects.ternary.library.anchors import anchor_operations
+from epsvae.subjects.ternary.library.files import load_checkpoint, save_checkpoint
+from epsvae.subjects.ternary.library.layout import extract_key_weights
+from epsvae.subjects.ternary.map.files import load_epsilon_vae, save_map
+from epsvae.subjects.ternary.map.model import EpsilonVAE, MapConfig
+from epsvae.subjects.ternary.uses.decode import map_sha256, realise, run_weights, virtual_checkpoint
 
 SMALL = Architecture(encoder_widths=(12, 8), decoder_widths=(6,), projection_hidden=8)
 
@@ -95,7 +89,7 @@ def test_ranks(model, z, shape):
 
 
 def test_any_number_of_jobs_gives_the_same(model, z, monkeypatch):
-    monkeypatch.setattr("epsvae.uses.decode.AT_ONCE", 2)
+    monkeypatch.setattr("epsvae.subjects.ternary.uses.decode.AT_ONCE", 2)
     threads = torch.get_num_threads()
     one, two = (realise(model, z, n_jobs) for n_jobs in (1, 2))
     torch.testing.assert_close(one.metrics, two.metrics)

@@ -5,21 +5,23 @@ import pytest
 import torch
 
 from epsvae.errors import CheckpointError, EpsvaeError
-from epsvae.library import Checkpoint, extract_key_weights, save_checkpoint
-from epsvae.library.layout import MAX_RADIUS, all_layout
-from epsvae.map.calibration import Calibration
-from epsvae.map.fingerprint import checkpoint_fingerprint
-from epsvae.map.look import look_on_map
-from epsvae.map.model import EpsilonVAE, MapConfig
-from epsvae.map.offmap import OffMap, Scale, fit_distance
-from epsvae.ternary import METRIC_NAMES, Architecture, evaluate, init_state
-from epsvae.uses import (
+from epsvae.map.calibrated import look_on_map
+from epsvae.map.novelty import Scale, fit_distance
+from epsvae.subjects.ternary import METRIC_NAMES, Architecture, evaluate, init_state
+from epsvae.subjects.ternary.library import Checkpoint, extract_key_weights, save_checkpoint
+from epsvae.subjects.ternary.library.layout import MAX_RADIUS, all_layout
+from epsvae.subjects.ternary.map.calibration import Calibration
+from epsvae.subjects.ternary.map.fingerprint import checkpoint_fingerprint
+from epsvae.subjects.ternary.map.look import TernaryMap
+from epsvae.subjects.ternary.map.model import EpsilonVAE, MapConfig
+from epsvae.subjects.ternary.map.offmap import OffMap
+from epsvae.subjects.ternary.uses import (
     add_noise,
     interpolate_checkpoints,
     interpolate_files,
     nearest_checkpoints,
 )
-from epsvae.uses.interpolate import COLUMNS, WAYS, last_checkpoint
+from epsvae.subjects.ternary.uses.interpolate import COLUMNS, WAYS, last_checkpoint
 
 SMALL = Architecture(encoder_widths=(12, 8), decoder_widths=(6,), projection_hidden=8)
 
@@ -88,7 +90,9 @@ def test_files_and_folders(model, tmp_path, path):
     save_checkpoint(tmp_path / "a" / "epoch_9.safetensors", checkpoint(5, epoch=9.0))
     save_checkpoint(tmp_path / "a" / "epoch_10.safetensors", checkpoint(1, epoch=10.0))
     save_checkpoint(tmp_path / "b.safetensors", checkpoint(2))
-    found = interpolate_files(model, tmp_path / "a", tmp_path / "b.safetensors", (0.0, 0.5, 1.0))
+    found = interpolate_files(
+        TernaryMap(model), tmp_path / "a", tmp_path / "b.safetensors", (0.0, 0.5, 1.0)
+    )
     assert found.equals(path)
     assert last_checkpoint(tmp_path / "a").epoch == 10
 
@@ -101,7 +105,7 @@ def test_without_epochs_the_last_name_counts(tmp_path):
 
 def test_an_empty_folder_is_refused(model, tmp_path):
     with pytest.raises(CheckpointError, match="expected checkpoint files in the folder"):
-        interpolate_files(model, tmp_path, tmp_path)
+        interpolate_files(TernaryMap(model), tmp_path, tmp_path)
 
 
 def test_off_the_map_is_refused(model, tmp_path):
@@ -117,12 +121,12 @@ def test_off_the_map_is_refused(model, tmp_path):
     offmap = OffMap(distances, dict.fromkeys(distances, Scale(1.0, 3.0)), (1.0, 1.0))
     z = model.encode(near).numpy()
     calibration = Calibration(z, np.zeros((12, 3)), np.zeros(3), offmap)
-    look_on_map(model, checkpoint(1), calibration)
+    look_on_map(TernaryMap(model, calibration), checkpoint(1))
     with pytest.raises(CheckpointError, match="expected a checkpoint on the map"):
-        look_on_map(model, checkpoint(2), calibration)
+        look_on_map(TernaryMap(model, calibration), checkpoint(2))
     save_checkpoint(tmp_path / "far.safetensors", checkpoint(2))
     with pytest.raises(CheckpointError, match=r"far.*: expected a checkpoint on the map"):
-        interpolate_files(model, *[tmp_path / "far.safetensors"] * 2, calibration=calibration)
+        interpolate_files(TernaryMap(model, calibration), *[tmp_path / "far.safetensors"] * 2)
 
 
 def test_the_nearest_known_checkpoint_stands_in():

@@ -1,8 +1,8 @@
 import torch
 
-from epsvae.library.layout import all_layout
-from epsvae.ternary import Architecture, init_state
-from epsvae.uses import match_units, run_weights
+from epsvae.subjects.ternary import Architecture, init_state
+from epsvae.subjects.ternary.library.layout import all_layout
+from epsvae.subjects.ternary.uses import match_units, run_weights
 from research.trust.audit import permute
 
 SMALL = Architecture(encoder_widths=(12, 8), decoder_widths=(6,), projection_hidden=8)

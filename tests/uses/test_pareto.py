@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from epsvae.errors import EpsvaeError
-from epsvae.map import open_release, predict_files
+from epsvae.map import predict_files
+from epsvae.subjects.ternary.map import open_release
+from epsvae.subjects.ternary.map.look import TernaryMap
 from epsvae.uses.pareto import (
     _matrix,
     compare_fronts,
@@ -158,23 +160,31 @@ def test_the_front_of_a_table_leaves_out_what_is_off_the_map():
         "flag": [False, False, False, True],
     }
     table = pd.DataFrame(rows)
-    assert front_rows(table)["file"].tolist() == ["a", "b"]
+    assert front_rows(table, ("coverage", "distance_correlation"))["file"].tolist() == ["a", "b"]
     three = ("coverage", "distance_correlation", "-radial_hierarchy")
     assert front_rows(table, three)["file"].tolist() == ["a", "b", "c"]
-    assert front_rows(table.drop(columns="flag"))["file"].tolist() == ["d"]
+    assert front_rows(table.drop(columns="flag"), ("coverage", "distance_correlation"))[
+        "file"
+    ].tolist() == ["d"]
     with pytest.raises(EpsvaeError, match="on the map"):
-        front_rows(table[3:])
+        front_rows(table[3:], ("coverage", "distance_correlation"))
 
 
 def test_the_predicted_front_of_a_folder():
     release = open_release(RELEASE)
     folder = release.checkpoint_files()[0].parent
-    front = predicted_front(release.map(), [folder])
-    table = predict_files(release.map(), [folder]).table
+    front = predicted_front(
+        TernaryMap(release.map()), [folder], ("coverage", "distance_correlation")
+    )
+    table = predict_files(TernaryMap(release.map()), [folder]).table
     mask = find_pareto_efficient(-table[["coverage", "distance_correlation"]].to_numpy())
     assert front["file"].tolist() == table["file"][mask.numpy()].tolist()
 
 
 def test_a_folder_without_checkpoints_is_refused_with_its_reason(tmp_path):
     with pytest.raises(EpsvaeError, match="expected checkpoint files in the folder"):
-        predicted_front(open_release(RELEASE).map(), [tmp_path])
+        predicted_front(
+            TernaryMap(open_release(RELEASE).map()),
+            [tmp_path],
+            ("coverage", "distance_correlation"),
+        )

@@ -8,12 +8,13 @@ import pytest
 import torch
 
 from epsvae.errors import CheckpointError, EpsvaeError
-from epsvae.library.anchors import anchor_operations
-from epsvae.library.files import load_checkpoint, save_checkpoint
-from epsvae.map.calibration import load_calibration
-from epsvae.map.release import open_release
-from epsvae.ternary import Architecture, embed, init_state, operation_trits, poincare
-from epsvae.uses.preview import (
+from epsvae.subjects.ternary import Architecture, embed, init_state, operation_trits, poincare
+from epsvae.subjects.ternary.library.anchors import anchor_operations
+from epsvae.subjects.ternary.library.files import load_checkpoint, save_checkpoint
+from epsvae.subjects.ternary.map.calibration import load_calibration
+from epsvae.subjects.ternary.map.look import TernaryMap
+from epsvae.subjects.ternary.map.release import open_release
+from epsvae.subjects.ternary.uses.preview import (
     COLUMNS,
     anchor_errors,
     anchor_valuations,
@@ -105,7 +106,7 @@ def test_a_folder_by_one_call(model, tmp_path):
     )
     save_checkpoint(tmp_path / "c.safetensors", other)
     calibration = load_calibration(RELEASE.folder / "aligned" / "calibration.safetensors")
-    table, refused = preview_files(model, [tmp_path], calibration)
+    table, refused = preview_files(TernaryMap(model, calibration), [tmp_path])
     assert list(table.columns) == list(COLUMNS)
     assert list(table["file"]) == [str(tmp_path / "a.pt")]
     assert (table["worst"] >= table["error"]).all()
@@ -116,7 +117,7 @@ def test_a_folder_by_one_call(model, tmp_path):
     ]
     assert "expected embeddings of dimension 16, found 8" in refused[1]
     (tmp_path / "empty").mkdir()
-    nothing, why = preview_files(model, [tmp_path / "empty"])
+    nothing, why = preview_files(TernaryMap(model), [tmp_path / "empty"])
     assert nothing.empty
     assert len(why) == 1
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from epsvae.errors import EpsvaeError
-from epsvae.ternary import METRIC_NAMES
+from epsvae.subjects.ternary import METRIC_NAMES, METRICS
 from epsvae.uses.redundant import last_stretch, redundant_runs, run_ends, run_rows
 from epsvae.uses.similar import Places
 
@@ -17,7 +17,9 @@ def places(points, metrics=None):
     table = pd.DataFrame([(run, epoch) for run, epoch, _ in lines], columns=["run", "epoch"])
     for name in METRIC_NAMES:
         table[name] = [(metrics or {}).get(run, 0.5) for run, *_ in lines]
-    return Places(table, torch.tensor([x for *_, x in lines], dtype=torch.float32)[:, None])
+    return Places(
+        table, torch.tensor([x for *_, x in lines], dtype=torch.float32)[:, None], METRICS
+    )
 
 
 def test_runs_that_end_closer_than_they_move_are_redundant():

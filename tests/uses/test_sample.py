@@ -2,10 +2,11 @@ import pytest
 import torch
 
 from epsvae.errors import CheckpointError, EpsvaeError
-from epsvae.library import Checkpoint, save_checkpoint
-from epsvae.map.model import EpsilonVAE, MapConfig
-from epsvae.ternary import Architecture, init_state
-from epsvae.uses import (
+from epsvae.subjects.ternary import Architecture, init_state
+from epsvae.subjects.ternary.library import Checkpoint, save_checkpoint
+from epsvae.subjects.ternary.map.look import TernaryMap
+from epsvae.subjects.ternary.map.model import EpsilonVAE, MapConfig
+from epsvae.subjects.ternary.uses import (
     discover_in_folder,
     is_promising,
     promises,
@@ -14,7 +15,7 @@ from epsvae.uses import (
     reread,
     trials,
 )
-from epsvae.uses.sample import nearest_distance
+from epsvae.subjects.ternary.uses.sample import nearest_distance
 
 SMALL = Architecture(encoder_widths=(12, 8), decoder_widths=(6,), projection_hidden=8)
 
@@ -98,7 +99,9 @@ def test_a_map_without_a_weight_decoder_is_refused(z):
 
 def test_discovery_in_a_folder(model, folder):
     generator = torch.Generator().manual_seed(0)
-    z, found = discover_in_folder(model, [folder], 6, generator, coverage=-1.0, distance=-1.0)
+    z, found = discover_in_folder(
+        TernaryMap(model), [folder], 6, generator, coverage=-1.0, distance=-1.0
+    )
     assert z.shape == (6, 12)
     assert found["realised_distance_correlation"].is_monotonic_decreasing
     again = promises(model, z, z, coverage=-1.0, distance=-1.0)
@@ -108,7 +111,7 @@ def test_discovery_in_a_folder(model, folder):
 
 
 def test_nothing_promising_gives_no_rows(model, folder):
-    z, found = discover_in_folder(model, [folder], 6, torch.Generator(), coverage=1.1)
+    z, found = discover_in_folder(TernaryMap(model), [folder], 6, torch.Generator(), coverage=1.1)
     assert z.shape == (0, 12)
     assert found.empty
 
@@ -116,10 +119,10 @@ def test_nothing_promising_gives_no_rows(model, folder):
 def test_too_few_and_broken_files_are_refused(model, folder, tmp_path):
     (tmp_path / "one").mkdir()
     with pytest.raises(CheckpointError, match="expected checkpoint files in the folder"):
-        discover_in_folder(model, [tmp_path / "one"], 3, torch.Generator())
+        discover_in_folder(TernaryMap(model), [tmp_path / "one"], 3, torch.Generator())
     (folder / "0.safetensors").rename(tmp_path / "one" / "0.safetensors")
     with pytest.raises(EpsvaeError, match="expected at least 2 checkpoints"):
-        discover_in_folder(model, [tmp_path / "one"], 3, torch.Generator())
+        discover_in_folder(TernaryMap(model), [tmp_path / "one"], 3, torch.Generator())
     (folder / "bad.safetensors").write_bytes(b"no")
     with pytest.raises(CheckpointError, match=r"bad\.safetensors"):
-        discover_in_folder(model, [folder], 3, torch.Generator())
+        discover_in_folder(TernaryMap(model), [folder], 3, torch.Generator())

@@ -8,19 +8,21 @@ import pytest
 import torch
 
 from epsvae.errors import EpsvaeError
-from epsvae.library.files import load_checkpoint, save_checkpoint
-from epsvae.map.calibration import load_calibration
-from epsvae.map.release import open_release
-from epsvae.ternary import METRIC_NAMES
+from epsvae.subjects.ternary import METRIC_NAMES
+from epsvae.subjects.ternary.library.files import load_checkpoint, save_checkpoint
+from epsvae.subjects.ternary.map.calibration import load_calibration
+from epsvae.subjects.ternary.map.look import TernaryMap
+from epsvae.subjects.ternary.map.places import release_places
+from epsvae.subjects.ternary.map.release import open_release
+from epsvae.subjects.ternary.metrics import METRICS
 from epsvae.uses.cluster import LOOSE
 from epsvae.uses.similar import (
-    COLUMNS,
     Places,
+    columns,
     find_similar,
     organise,
     place_files,
     readable,
-    release_places,
 )
 
 RELEASE = open_release(Path(__file__).resolve().parents[2] / "data" / "reference")
@@ -66,7 +68,7 @@ def wild(tmp_path):
 
 def test_a_release_knows_all_its_checkpoints(known):
     rows = RELEASE.index[RELEASE.index["library"] == "aligned"]
-    assert list(known.table.columns) == list(COLUMNS)
+    assert list(known.table.columns) == columns(METRICS)
     assert known.z.shape == (len(rows), 64)
     assert sorted(known.table["file"]) == sorted(rows["file"])
     truth = rows.set_index("file").loc[known.table["file"], list(METRIC_NAMES)]
@@ -75,7 +77,7 @@ def test_a_release_knows_all_its_checkpoints(known):
 
 
 def test_a_file_is_found_in_its_library(model, known):
-    places = place_files(model, FILES[:3])
+    places = place_files(TernaryMap(model), FILES[:3])
     for file, z in zip(FILES[:3], places.z, strict=True):
         found = find_similar(known, z, 4)
         assert found["file"][0].endswith(f"{file.parent.name}/{file.name}")
@@ -85,7 +87,7 @@ def test_a_file_is_found_in_its_library(model, known):
 
 
 def test_a_foreign_folder_by_one_call(model, foreign):
-    places = place_files(model, [foreign])
+    places = place_files(TernaryMap(model), [foreign])
     assert places.z.shape == (4, 64)
     assert [reason.split(":")[0] for reason in places.refused] == [str(foreign / "broken.pt")]
     assert not places.table["measured"].any()
@@ -99,33 +101,35 @@ def test_a_foreign_folder_by_one_call(model, foreign):
 
 
 def test_clusters_of_a_folder_by_one_call(model, foreign, wild, calibration):
-    places = organise(model, [foreign, wild], 3, calibration)
+    places = organise(TernaryMap(model, calibration), [foreign, wild], k=3)
     clusters = dict(zip(places.table["file"], places.table["cluster"], strict=True))
     assert clusters[str(foreign / "a.pt")] == clusters[str(foreign / "twin.pt")]
     assert clusters[str(wild)] == LOOSE
     assert set(clusters.values()) == {0, 1, 2, LOOSE}
     with pytest.raises(EpsvaeError, match="expected at least 5 different checkpoints, found 3"):
-        organise(model, [foreign], 5)
+        organise(TernaryMap(model), [foreign], k=5)
     with pytest.raises(EpsvaeError, match="expected at least 2 different checkpoints, found 0"):
-        organise(model, [wild], 2, calibration)
+        organise(TernaryMap(model, calibration), [wild], k=2)
 
 
 def test_what_is_printed(model, foreign, wild, calibration, known):
-    text = readable(place_files(model, [FILES[0], wild], calibration), known, 2)
+    text = readable(place_files(TernaryMap(model, calibration), [FILES[0], wild]), known, 2)
     first, second = text.split("\n\n")
     assert "OFF MAP" not in first
     assert second.splitlines()[0].endswith(" OFF MAP")
     assert "~" not in text
-    line = readable(place_files(model, [FILES[0]]), place_files(model, [foreign]), 1).split("\n")
+    line = readable(
+        place_files(TernaryMap(model), [FILES[0]]), place_files(TernaryMap(model), [foreign]), 1
+    ).split("\n")
     assert line[0] == str(FILES[0])
     assert line[2].split()[1:3] == ["theirs", "?"]
     assert line[2].count("~") == 3
 
 
 def test_nothing_to_search(model, known, tmp_path):
-    nothing = place_files(model, [tmp_path])
+    nothing = place_files(TernaryMap(model), [tmp_path])
     assert nothing.z.shape == (0, 64)
-    assert list(nothing.table.columns) == list(COLUMNS)
+    assert list(nothing.table.columns) == columns(METRICS)
     assert nothing.refused == [f"{tmp_path}: expected checkpoint files in the folder, found none"]
     with pytest.raises(EpsvaeError, match="library: expected at least one checkpoint, found none"):
         find_similar(nothing, known.z[0])
@@ -136,5 +140,5 @@ def test_nothing_to_search(model, known, tmp_path):
 
 
 def test_one_checkpoint_is_a_library(known):
-    one = Places(known.table[:1], known.z[:1])
+    one = Places(known.table[:1], known.z[:1], known.metrics)
     assert list(find_similar(one, known.z[7], 5)["file"]) == [known.table["file"][0]]

@@ -5,16 +5,14 @@ import pytest
 import torch
 
 from epsvae.errors import EpsvaeError
-from epsvae.ternary import poincare
+from epsvae.subjects.ternary import poincare
+from epsvae.subjects.ternary.uses.behaviour import SIGNS, signals, step_movements, true_movement
 from epsvae.uses.stagnation import (
     StagnationRule,
     alarm_rates,
     choose_rule,
     is_stagnant,
     metric_gain,
-    signals,
-    step_movements,
-    true_movement,
 )
 from epsvae.uses.trajectory import Trajectory
 
@@ -44,10 +42,10 @@ def test_gain_is_that_of_the_best_metric():
     metrics[:, 0] = -0.1 * EPOCHS
     assert metric_gain(metrics, EPOCHS, 1.0)[1:].tolist() == [0] * 7
     metrics[:, 2] = -0.02 * EPOCHS  # a hierarchy that falls is a gain
-    np.testing.assert_allclose(metric_gain(metrics, EPOCHS, 4.0)[4:], 0.02)
+    np.testing.assert_allclose(metric_gain(metrics, EPOCHS, 4.0, SIGNS)[4:], 0.02)
     metrics[:, 2] *= -1
     metrics[:, 1] = 0.03 * EPOCHS
-    np.testing.assert_allclose(metric_gain(metrics, EPOCHS, 2.0)[2:], 0.03)
+    np.testing.assert_allclose(metric_gain(metrics, EPOCHS, 2.0, SIGNS)[2:], 0.03)
 
 
 def test_unknown_metrics_do_not_count():

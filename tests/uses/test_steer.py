@@ -7,16 +7,17 @@ import pytest
 import torch
 
 from epsvae.errors import CheckpointError, EpsvaeError
-from epsvae.library.files import load_checkpoint, save_checkpoint
-from epsvae.library.layout import all_layout
-from epsvae.map import open_release
-from epsvae.map.calibration import FILE, load_calibration
-from epsvae.map.model import EpsilonVAE, MapConfig
-from epsvae.ternary import PUBLISHED, Architecture, init_state, operation_trits
-from epsvae.uses import realise, virtual_checkpoint
+from epsvae.subjects.ternary import PUBLISHED, Architecture, init_state, operation_trits
+from epsvae.subjects.ternary.library.files import load_checkpoint, save_checkpoint
+from epsvae.subjects.ternary.library.layout import all_layout
+from epsvae.subjects.ternary.map import open_release
+from epsvae.subjects.ternary.map.calibration import FILE, load_calibration
+from epsvae.subjects.ternary.map.look import TernaryMap
+from epsvae.subjects.ternary.map.model import EpsilonVAE, MapConfig
+from epsvae.subjects.ternary.uses import realise, virtual_checkpoint
+from epsvae.subjects.ternary.uses.goals import Run, at_least, toward_front
+from epsvae.subjects.ternary.uses.steer import Steering, descend, hills, run_on, steer, steer_files
 from epsvae.uses.density import fit_density
-from epsvae.uses.goals import Run, at_least, toward_front
-from epsvae.uses.steer import Steering, descend, hills, run_on, steer, steer_files
 
 SMALL = Architecture(encoder_widths=(12, 8), decoder_widths=(6,), projection_hidden=8)
 QUICK = Steering(steps=25, n_operations=128)
@@ -140,12 +141,12 @@ def test_files_of_others_become_virtual_checkpoints(model, known, tmp_path):
         save_checkpoint(files[-1], virtual_checkpoint(model, known[row]))
     z = torch.stack([model.encode(model.decode_weights(known[row])) for row in range(40)])
     generator = torch.Generator().manual_seed(0)
-    found = steer_files(model, files, at_least({}), fit_density(z), generator, QUICK)
+    found = steer_files(TernaryMap(model), files, at_least({}), fit_density(z), generator, QUICK)
     assert [x.provenance["source"] for x in found] == [str(file) for file in files]
     assert all(x.provenance["virtual"] for x in found)
     missing = [tmp_path / "missing.safetensors"]
     with pytest.raises(CheckpointError, match="missing"):
-        steer_files(model, missing, at_least({}), fit_density(z), generator, QUICK)
+        steer_files(TernaryMap(model), missing, at_least({}), fit_density(z), generator, QUICK)
 
 
 def test_files_off_the_map_are_refused(tmp_path):
@@ -159,4 +160,4 @@ def test_files_off_the_map_are_refused(tmp_path):
     files, generator = [tmp_path / "odd.safetensors"], torch.Generator()
     goal, model = at_least({}), release.map()
     with pytest.raises(EpsvaeError, match="odd.safetensors: expected a checkpoint on the map"):
-        steer_files(model, files, goal, density, generator, QUICK, calibration)
+        steer_files(TernaryMap(model, calibration), files, goal, density, generator, QUICK)

@@ -10,7 +10,7 @@ from IPython.display import HTML, Markdown, display
 __all__ = ["claim", "glue", "say", "table"]
 
 GLUED = "application/papermill.record/"
-"""Prefix of the formats of what is glued, as papermill's scrapbook began it and myst-nb reads it."""
+"""Prefix of the formats of what is glued, by the conventions of scrapbook and myst-nb."""
 
 FAILED = "**With these numbers this does not hold:**"
 

@@ -5,9 +5,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from epsvae.library.extract import extract_library
-from epsvae.library.index import import_folder
-from epsvae.map.data import load_map_data
+from epsvae.subjects.ternary.library.extract import extract_library
+from epsvae.subjects.ternary.library.index import import_folder
+from epsvae.subjects.ternary.map.data import load_map_data
 
 REFERENCE = Path(__file__).resolve().parents[3] / "data" / "reference"
 SPLITS = ("train", "train", "validation", "test")

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from epsvae.map.files import load_epsilon_vae
+from epsvae.subjects.ternary.map.files import load_epsilon_vae
 from research.bench import benchmark, factory, time_calls
 from research.ternary.factory import train_base
 from research.ternary.recipes import BaseRecipe

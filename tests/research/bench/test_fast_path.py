@@ -4,12 +4,12 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from epsvae.library.layout import all_layout
-from epsvae.map import model as model_module
-from epsvae.map import sweep as sweep_module
-from epsvae.map.data import all_weights
-from epsvae.map.sweep import Readings, pairwise_distances
-from epsvae.ternary import decode, encode, poincare, project
+from epsvae.subjects.ternary import decode, encode, poincare, project
+from epsvae.subjects.ternary.library.layout import all_layout
+from epsvae.subjects.ternary.map import model as model_module
+from epsvae.subjects.ternary.map import sweep as sweep_module
+from epsvae.subjects.ternary.map.data import all_weights
+from epsvae.subjects.ternary.map.sweep import Readings, pairwise_distances
 from research.bench.ways import closed_form_map
 
 

@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import nn
 
-from epsvae.map.data import all_weights
-from epsvae.map.model import EpsilonVAE, MapConfig
-from epsvae.ternary import N_OPERATIONS, PUBLISHED, evaluate, init_state
+from epsvae.subjects.ternary import N_OPERATIONS, PUBLISHED, evaluate, init_state
+from epsvae.subjects.ternary.map.data import all_weights
+from epsvae.subjects.ternary.map.model import EpsilonVAE, MapConfig
 from research.bench.multiply_adds import multiply_adds
 from research.bench.ways import closed_form_map, flat_encoder, full_evaluation
 

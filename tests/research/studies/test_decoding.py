@@ -7,17 +7,17 @@ import pytest
 import torch
 
 from epsvae.errors import LibraryError
-from epsvae.library.anchors import anchor_operations
-from epsvae.library.extracted import ExtractedSplit
-from epsvae.library.layout import all_layout, key_layout
-from epsvae.map.data import MapData, all_weights
-from epsvae.map.evaluation import measures
-from epsvae.map.fit import fit_map
-from epsvae.map.model import MapConfig
-from epsvae.map.train_weights import WeightTraining, fit_weight_decoder
-from epsvae.map.weights_out import WeightDecoderConfig
-from epsvae.ternary import METRIC_NAMES, Architecture, init_state
-from epsvae.uses import realise, run_weights
+from epsvae.subjects.ternary import METRIC_NAMES, Architecture, init_state
+from epsvae.subjects.ternary.library.anchors import anchor_operations
+from epsvae.subjects.ternary.library.extracted import ExtractedSplit
+from epsvae.subjects.ternary.library.layout import all_layout, key_layout
+from epsvae.subjects.ternary.map.data import MapData, all_weights
+from epsvae.subjects.ternary.map.fit import fit_map
+from epsvae.subjects.ternary.map.model import MapConfig
+from epsvae.subjects.ternary.map.train_weights import WeightTraining, fit_weight_decoder
+from epsvae.subjects.ternary.map.weights_out import WeightDecoderConfig
+from epsvae.subjects.ternary.uses import realise, run_weights
+from research.rows.judge import measures
 from research.studies import decoding
 
 SMALL = Architecture(encoder_widths=(12, 8), decoder_widths=(6,), projection_hidden=8)

@@ -3,12 +3,12 @@ import pytest
 import torch
 
 from epsvae.errors import LibraryError
-from epsvae.library import Checkpoint, save_checkpoint, sha256_of
-from epsvae.library.layout import MAX_RADIUS, all_layout
-from epsvae.map.files import save_map
-from epsvae.map.model import EpsilonVAE, MapConfig
-from epsvae.map.weights_out import WeightDecoderConfig
-from epsvae.ternary import Architecture, init_state
+from epsvae.subjects.ternary import Architecture, init_state
+from epsvae.subjects.ternary.library import Checkpoint, save_checkpoint, sha256_of
+from epsvae.subjects.ternary.library.layout import MAX_RADIUS, all_layout
+from epsvae.subjects.ternary.map.files import save_map
+from epsvae.subjects.ternary.map.model import EpsilonVAE, MapConfig
+from epsvae.subjects.ternary.map.weights_out import WeightDecoderConfig
 from research.studies import paths
 
 SMALL = Architecture(encoder_widths=(12, 8), decoder_widths=(6,), projection_hidden=8)

@@ -5,13 +5,13 @@ import pytest
 import torch
 
 from epsvae.errors import EpsvaeError
-from epsvae.library.layout import MAX_RADIUS, all_layout
-from epsvae.map.model import EpsilonVAE, MapConfig
-from epsvae.map.release import Release
-from epsvae.map.weights_out import WeightDecoderConfig
-from epsvae.ternary import METRIC_NAMES, Architecture, init_state
-from epsvae.uses import realise
-from epsvae.uses.steer import Steering
+from epsvae.subjects.ternary import METRIC_NAMES, Architecture, init_state
+from epsvae.subjects.ternary.library.layout import MAX_RADIUS, all_layout
+from epsvae.subjects.ternary.map.model import EpsilonVAE, MapConfig
+from epsvae.subjects.ternary.map.release import Release
+from epsvae.subjects.ternary.map.weights_out import WeightDecoderConfig
+from epsvae.subjects.ternary.uses import realise
+from epsvae.subjects.ternary.uses.steer import Steering
 from research.studies import steering
 
 SMALL = Architecture(encoder_widths=(12, 8), decoder_widths=(6,), projection_hidden=8)

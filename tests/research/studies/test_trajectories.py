@@ -5,12 +5,19 @@ import pandas as pd
 import pytest
 import torch
 
-from epsvae.library.anchors import anchor_operations
-from epsvae.library.extracted import ExtractedSplit
-from epsvae.library.layout import all_layout, key_layout
-from epsvae.map.data import MapData
-from epsvae.map.model import EpsilonVAE, MapConfig
-from epsvae.ternary import METRIC_NAMES, Architecture, embed, evaluate, init_state, operation_trits
+from epsvae.subjects.ternary import (
+    METRIC_NAMES,
+    Architecture,
+    embed,
+    evaluate,
+    init_state,
+    operation_trits,
+)
+from epsvae.subjects.ternary.library.anchors import anchor_operations
+from epsvae.subjects.ternary.library.extracted import ExtractedSplit
+from epsvae.subjects.ternary.library.layout import all_layout, key_layout
+from epsvae.subjects.ternary.map.data import MapData
+from epsvae.subjects.ternary.map.model import EpsilonVAE, MapConfig
 from epsvae.uses.trajectory import Trajectory
 from research.studies.trajectories import SHARES, best_weight_damping, trajectory_tables
 from research.uses.endpoint import early_part

@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from epsvae.errors import EpsvaeError
-from epsvae.map.model import EpsilonVAE, MapConfig
-from epsvae.ternary import Architecture
+from epsvae.subjects.ternary import Architecture
+from epsvae.subjects.ternary.map.model import EpsilonVAE, MapConfig
 from epsvae.uses.trajectory import Trajectory
 from research.uses.endpoint import (
     BOTH,

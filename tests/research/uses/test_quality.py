@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 
 from epsvae.errors import EpsvaeError
-from epsvae.map.release import open_release
-from epsvae.ternary import METRIC_NAMES
+from epsvae.subjects.ternary import METRIC_NAMES
+from epsvae.subjects.ternary.map.release import open_release
 from research.uses.quality import (
     QUALITY,
     RECIPE,

@@ -1,0 +1,33 @@
+"""The networks being mapped: ternary operations, TernaryVAE, its objectives and metrics."""
+
+from epsvae.subjects.ternary import poincare as poincare
+from epsvae.subjects.ternary.metrics import METRIC_NAMES as METRIC_NAMES
+from epsvae.subjects.ternary.metrics import METRICS as METRICS
+from epsvae.subjects.ternary.metrics import Metrics as Metrics
+from epsvae.subjects.ternary.metrics import evaluate as evaluate
+from epsvae.subjects.ternary.metrics import evaluate_with_points as evaluate_with_points
+from epsvae.subjects.ternary.network import PUBLISHED as PUBLISHED
+from epsvae.subjects.ternary.network import Architecture as Architecture
+from epsvae.subjects.ternary.network import TernaryVAE as TernaryVAE
+from epsvae.subjects.ternary.network import decode as decode
+from epsvae.subjects.ternary.network import embed as embed
+from epsvae.subjects.ternary.network import encode as encode
+from epsvae.subjects.ternary.network import init_state as init_state
+from epsvae.subjects.ternary.network import linear as linear
+from epsvae.subjects.ternary.network import project as project
+from epsvae.subjects.ternary.network import trunk as trunk
+from epsvae.subjects.ternary.objectives import geodesic_loss as geodesic_loss
+from epsvae.subjects.ternary.objectives import kl_divergence as kl_divergence
+from epsvae.subjects.ternary.objectives import radial_loss as radial_loss
+from epsvae.subjects.ternary.objectives import reconstruction_loss as reconstruction_loss
+from epsvae.subjects.ternary.operations import N_OPERATIONS as N_OPERATIONS
+from epsvae.subjects.ternary.operations import N_TRITS as N_TRITS
+from epsvae.subjects.ternary.operations import VALUATION_COUNTS as VALUATION_COUNTS
+from epsvae.subjects.ternary.operations import all_operations as all_operations
+from epsvae.subjects.ternary.operations import distance_3adic as distance_3adic
+from epsvae.subjects.ternary.operations import operation_index as operation_index
+from epsvae.subjects.ternary.operations import operation_trits as operation_trits
+from epsvae.subjects.ternary.operations import operation_valuations as operation_valuations
+from epsvae.subjects.ternary.operations import target_distance as target_distance
+from epsvae.subjects.ternary.operations import target_radius as target_radius
+from epsvae.subjects.ternary.operations import valuation as valuation
