@@ -21,7 +21,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from epsvae.bootstrap import run_weights
+from epsvae.bootstrap import Measure, interval, mean_of, resampled, run_weights
 from epsvae.checkpoints import find_checkpoints
 from epsvae.folders import Example, examples, split_runs
 from epsvae.loading import load_subject
@@ -30,12 +30,10 @@ from epsvae.map.learn import FittedMap, fit_map
 from epsvae.map.map_file import load_map
 from epsvae.map.replies import groups
 from epsvae.subject import State, Subject
-from epsvae.subjects.ternary.map.data import run_mean
 
 DRAWS = 20
 POOL = 1000
 """Inputs among which anchor points are chosen: the whole pool, or so many drawn from it."""
-REPLICATES = 2000
 STEPS = 20
 """Of k-medoids, which ends sooner where nothing moves."""
 
@@ -52,8 +50,11 @@ def fit_library(library: Path, subject: Subject, n_inputs: int = 64, seed: int =
 def first_results(
     library: Path, fitted: FittedMap, splits: Sequence[str] = ("test", "heldout")
 ) -> pd.DataFrame:
-    """Columns subject, split, row, inputs, metric, error, low, high: mean absolute errors, each run
-    counting the same, with 95 % intervals by bootstrap over runs."""
+    """Columns subject, split, row, inputs, metric; error, low, high; ratio, ratio_low, ratio_high.
+
+    Errors are absolute means, each run counting the same; a ratio is the map's error by the row's,
+    paired: both on the same resampled runs. 95 % intervals, by bootstrap over runs.
+    """
     subject, config = fitted.model.subject, fitted.model.config
     n_inputs, seed = config.n_probes, config.seed
     train = list(examples(subject, split_runs(library, seed)[0]))
@@ -62,7 +63,7 @@ def first_results(
     known = _statistics(train, names)
     trees = [grow_forest(known, column, seed) for column in _linked(subject, train).T]
     runs = np.array([example.run for example in train], dtype=object)
-    constant = run_mean(_metrics(subject, train), runs)
+    constant = run_weights(runs) @ _metrics(subject, train)
     tables = []
     for split in (split for split in splits if (library / split).is_dir()):
         asked = list(examples(subject, find_checkpoints(library / split)))
@@ -89,36 +90,38 @@ def first_results(
 def _rows(
     subject: Subject,
     split: str,
-    rows: dict[str, tuple[int, Predictions]],
+    rows: Mapping[str, tuple[int, Predictions]],
     true: Float[np.ndarray, "n metrics"],
     runs: np.ndarray,
 ) -> Iterator[dict[str, object]]:
-    weights = _replicates(runs)
-    for row, (inputs, predicted) in rows.items():
-        errors = np.ma.masked_invalid(np.abs(predicted - true)).mean(0).filled(np.nan)
+    own = run_weights(runs)
+
+    def mean(values: Float[np.ndarray, "n"]) -> Measure:
+        return lambda drawn: mean_of(values)(drawn * own)
+
+    def ratio(above: Float[np.ndarray, "n"], below: Float[np.ndarray, "n"]) -> Measure:
+        return lambda drawn: mean(above)(drawn) / mean(below)(drawn)
+
+    errors = {row: _absolute(predicted, true) for row, (_, predicted) in rows.items()}
+    for row, (inputs, _) in rows.items():
         for i, metric in enumerate(subject.metrics):
-            means = weights @ errors[:, i]
-            low, high = np.quantile(means[1:], [0.025, 0.975])
-            yield {
-                "subject": subject.name,
-                "split": split,
-                "row": row,
-                "inputs": inputs,
-                "metric": metric.name,
-                "error": means[0],
-                "low": low,
-                "high": high,
+            measures = {
+                ("error", "low", "high"): mean(errors[row][:, i]),
+                ("ratio", "ratio_low", "ratio_high"): ratio(errors["map"][:, i], errors[row][:, i]),
+            }
+            line = {"subject": subject.name, "split": split, "row": row, "inputs": inputs}
+            yield {**line, "metric": metric.name} | {
+                name: value
+                for names, measure in measures.items()
+                for name, value in zip(names, interval(*resampled([measure], runs)), strict=True)
             }
 
 
-def _replicates(runs: np.ndarray) -> Float[np.ndarray, "replicates n"]:
-    """Weights of the checkpoints: first as they are, then for runs drawn with replacement."""
-    names, codes = np.unique(runs, return_inverse=True)
-    drawn = np.random.default_rng(0).multinomial(
-        len(names), np.full(len(names), 1 / len(names)), REPLICATES
-    )
-    times = np.concatenate([np.ones((1, len(names))), drawn])
-    return times[:, codes] * run_weights(runs)
+def _absolute(
+    predicted: Predictions, true: Float[np.ndarray, "n metrics"]
+) -> Float[np.ndarray, "n metrics"]:
+    """Absolute errors, the mean of the draws that say something; NaN where none does."""
+    return np.ma.masked_invalid(np.abs(predicted - true)).mean(0).filled(np.nan)
 
 
 def _subsets(subject: Subject, asked: Sequence[Example], n_inputs: int, seed: int) -> Predictions:

@@ -27,16 +27,9 @@ def test_every_row_is_judged_on_new_runs(tmp_path):
     write_library(tmp_path, subject)
     table = first_results(tmp_path, fit_library(tmp_path, subject, 16))
     assert "map" in readable(table)
-    assert list(table.columns) == [
-        "subject",
-        "split",
-        "row",
-        "inputs",
-        "metric",
-        "error",
-        "low",
-        "high",
-    ]
+    kept = ["subject", "split", "row", "inputs", "metric"]
+    numbers = ["error", "low", "high", "ratio", "ratio_low", "ratio_high"]
+    assert list(table.columns) == kept + numbers
     assert set(table["split"]) == {"test"}
     assert len(table) == 5 * 3 and table["error"].notna().all()
     assert ((table["low"] <= table["error"]) & (table["error"] <= table["high"])).all()
@@ -44,6 +37,10 @@ def test_every_row_is_judged_on_new_runs(tmp_path):
     for metric in ("accuracy", "nll"):
         assert error["map", metric] < error["random subset", metric]
         assert error["map", metric] < error["constant", metric]
+    own = table[table["row"] == "map"]
+    assert (own[["ratio", "ratio_low", "ratio_high"]] == 1).all(axis=None)
+    ratio = table.set_index(["row", "metric"])["ratio"]
+    assert ratio["constant", "nll"] == error["map", "nll"] / error["constant", "nll"]
     free = table[table["inputs"] == 0]["row"].unique().tolist()
     assert free == ["layer statistics with trees", "constant"]
 
