@@ -26,10 +26,13 @@ app = typer.Typer(
 subject_app = typer.Typer(no_args_is_help=True, help="Your own networks: one file says what.")
 app.add_typer(subject_app, name="subject")
 
-SUBJECT_HELP = "Your networks: a file my_subject.py, or package.module:Name. Its code is run."
+SUBJECT_HELP = (
+    "Your networks: a file my_subject.py, or package.module:Name; its code is run. "
+    "Or ternary, digits, text, which come with it."
+)
 SubjectName = Annotated[str, typer.Argument(metavar="SUBJECT", help=SUBJECT_HELP)]
 DEFAULT_MAP = Path("data/reference/both/map.pt")
-DEFAULT_SUBJECT = "epsvae.subjects.ternary.subject:Ternary"
+DEFAULT_SUBJECT = "ternary"
 Files = Annotated[
     list[Path],
     typer.Argument(help="Checkpoint files of any widths and depths, or folders of them."),

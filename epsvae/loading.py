@@ -1,4 +1,4 @@
-"""Find the subject that a user names: a file, or ``package.module:Name``.
+"""Find the subject that a user names: a file, ``package.module:Name``, or a short name.
 
 Loading a subject runs its code. It happens only for what the user names, never for a name that a
 checkpoint or a map holds.
@@ -18,18 +18,24 @@ from epsvae.errors import SubjectError
 from epsvae.subject import Metric, Subject
 from epsvae.users_code import UsersCode
 
+KNOWN = {
+    "ternary": "epsvae.subjects.ternary.subject:Ternary",
+    "digits": "epsvae.subjects.digits:Digits",
+    "text": "epsvae.subjects.text:Text",
+}
+"""Short names of the subjects that come with the package."""
 MOST_METRICS = 32
 """They share the 64 numbers of z with the geometry."""
 
 
 def load_subject(name: str | Path) -> Subject:
-    """The subject in a file, or the one called ``package.module:Name``.
+    """The subject in a file, the one called ``package.module:Name``, or one of `KNOWN`.
 
     Of a file (and of a module without a name after it) it is the instance called ``subject``, else
     the one subclass of `Subject` that is defined there, made without arguments. Raises
     SubjectError, naming the file, what was expected and what was found.
     """
-    text = str(name)
+    text = KNOWN.get(str(name), str(name))
     module_name, _, attribute = text.partition(":")
     if text.endswith(".py") or Path(text).is_file():
         module, attribute = _import_file(Path(text)), ""

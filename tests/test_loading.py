@@ -82,3 +82,8 @@ def test_the_template_is_short_runs_passes_and_is_never_overwritten(tmp_path):
     with pytest.raises(SubjectError, match="left as it is"):
         write_template(path)
     assert path.read_text() == text
+
+
+@pytest.mark.parametrize("name", ["ternary", "digits"])
+def test_what_comes_with_the_package_has_a_short_name(name):
+    assert load_subject(name).name == name
