@@ -36,6 +36,15 @@ def test_its_items_and_its_evaluation_are_what_the_file_measured(ternary):
     assert measured == pytest.approx(asdict(load_checkpoint(FILES[0]).metrics), abs=2e-3)
 
 
+def test_scores_of_many_operations_come_close_to_the_evaluation(ternary):
+    file = ternary.read(FILES[0])
+    part = torch.randperm(len(ternary.inputs), generator=torch.Generator().manual_seed(0))[:2000]
+    inputs = ternary.inputs[part]
+    with torch.no_grad():
+        answers = ternary.answer(ternary.build(file.state), inputs)
+    assert ternary.scores(answers, inputs) == pytest.approx(file.metrics, abs=0.05)
+
+
 def test_a_stack_answers_as_each_does(ternary):
     states, inputs = [ternary.read(file).state for file in FILES], ternary.inputs[::2000]
     together = ternary.answer_stack(states, inputs)

@@ -121,6 +121,19 @@ def _correlation(x: Float[Tensor, "n"], unit: Float[Tensor, "n"]) -> float:
     return float(_unit(x) @ unit)
 
 
+def correlations_of(
+    points: Float[Tensor, "n dim"], operations: Int[Tensor, "n"]
+) -> tuple[float, float]:
+    """Distance correlation and hierarchy of a few operations alone, the first over all pairs."""
+    i, j = torch.triu_indices(len(points), len(points), 1)
+    target = _unit(target_distance(operations[i], operations[j]))
+    ranks = _unit(_ranks(operation_valuations()[operations]))
+    return (
+        _correlation(poincare.distance(points[i], points[j]), target),
+        _correlation(_ranks(points.norm(dim=-1)), ranks),
+    )
+
+
 def evaluate(state: State, architecture: Architecture, max_radius: float) -> Metrics:
     """The three metrics of one network: the full evaluation, about 1 G multiply-adds.
 

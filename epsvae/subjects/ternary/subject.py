@@ -22,7 +22,7 @@ from epsvae.subjects.ternary.library.architecture import infer_architecture
 from epsvae.subjects.ternary.library.files import DEFAULT_MAX_RADIUS, load_checkpoint
 from epsvae.subjects.ternary.library.layout import MAX_RADIUS
 from epsvae.subjects.ternary.map.look import open_map
-from epsvae.subjects.ternary.metrics import METRICS, evaluate
+from epsvae.subjects.ternary.metrics import METRIC_NAMES, METRICS, correlations_of, evaluate
 from epsvae.subjects.ternary.network import (
     PUBLISHED,
     TernaryVAE,
@@ -31,7 +31,12 @@ from epsvae.subjects.ternary.network import (
     init_state,
     project,
 )
-from epsvae.subjects.ternary.operations import N_OPERATIONS, N_TRITS, operation_trits
+from epsvae.subjects.ternary.operations import (
+    N_OPERATIONS,
+    N_TRITS,
+    operation_index,
+    operation_trits,
+)
 from epsvae.subjects.ternary.symmetry import hidden_layers
 
 if TYPE_CHECKING:
@@ -101,6 +106,14 @@ class Ternary(Subject):
         assert isinstance(module, TernaryVAE)
         state = {name: value.detach() for name, value in module.named_parameters()}
         return asdict(evaluate(state, module.architecture, module.max_radius))
+
+    def scores(
+        self, answers: Float[Tensor, "n 43"], targets: Float[Tensor, "n 9"]
+    ) -> dict[str, float]:
+        """Metrics of some of the operations from their answers, over all pairs of them."""
+        covered = float((_margins(answers, targets) > 0).double().mean())
+        found = correlations_of(answers[:, : -3 * N_TRITS], operation_index(targets))
+        return dict(zip(METRIC_NAMES, (covered, *found), strict=True))
 
     def items(
         self, answers: Float[Tensor, "n 43"], targets: Tensor | None
