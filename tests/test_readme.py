@@ -35,12 +35,13 @@ def tree() -> list[str]:
     """Return the paths that the annotated tree names; two spaces deeper is one folder down."""
     [text] = blocks("text")
     paths: list[str] = []
-    folder = ""
+    folders: list[str] = []
     for line in text.splitlines():
         name = line.split()[0]
-        if not line.startswith(" "):
-            folder = name
-        paths.append(folder + name if line.startswith("  ") else name)
+        depth = (len(line) - len(line.lstrip())) // 2
+        if depth <= len(folders):  # a deeper line goes on with a description
+            folders = [*folders[:depth], name] if name.endswith("/") else folders[:depth]
+            paths.append("".join(folders) + ("" if name.endswith("/") else name))
     return paths
 
 
