@@ -2,6 +2,9 @@
 
 What is built of a family lies in one folder: ``library/``, ``map.safetensors`` and
 ``first_results.parquet``. Every step skips what is there.
+
+``python -m research.families LIBRARIES OUT`` lays out the aligned library of ternary networks in
+the same way, by links, for ``research.first_results``.
 """
 
 import shutil
@@ -11,11 +14,14 @@ from time import perf_counter
 from typing import NamedTuple, Protocol
 
 import pandas as pd
+import typer
 from joblib import Parallel, delayed
 
 from epsvae.atomic import replacing
+from epsvae.errors import LibraryError
 from epsvae.loading import load_subject
 from epsvae.map.map_file import load_map, save_map
+from epsvae.subjects.ternary.library.index import read_index
 from epsvae.threads import one_thread
 from research.digits.build import build as build_digits
 from research.digits.recipes import catalogue as draw_digits
@@ -60,12 +66,12 @@ def _build_text(root: Path, small: bool, n_jobs: int) -> None:
 
 FAMILIES: Mapping[str, Family] = {
     "digits": Family(
-        "epsvae.subjects.digits:Digits",
+        "digits",
         draw_digits,
         lambda root, small, n_jobs: build_digits(root, draw_digits(small), n_jobs),
     ),
     "text": Family(
-        "epsvae.subjects.text:Text",
+        "text",
         lambda small: draw_text(SMALL_SPLITS) if small else draw_text(),
         _build_text,
     ),
@@ -111,8 +117,29 @@ def publish_families(root: Path, release: Path, small: bool) -> None:
     write_table(pd.concat(tables, ignore_index=True), release / TABLE)
 
 
+def link_by_split(root: Path, folder: Path, library: str = "aligned") -> None:
+    """Checkpoints of one of the libraries in `root` as ``<folder>/<split>/<run>/``, by links.
+
+    Raises LibraryError without an index, or if the library is not in it.
+    """
+    index = read_index(root)
+    chosen = index[index["library"] == library]
+    if chosen.empty:
+        known = ", ".join(index["library"].unique())
+        raise LibraryError(f"{root}: expected the library {library}, found {known}")
+    for split, run, file in chosen[["split", "run", "file"]].itertuples(index=False):
+        target = folder / split / run / Path(file).name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if not target.is_symlink():
+            target.symlink_to((root / file).resolve())
+
+
 def _carried(library: Path, recipes: Sequence[Run]) -> Iterator[Path]:
     tested = [recipe for recipe in recipes if recipe.split == "test"]
     for recipe in tested[:CARRIED_RUNS]:
         files = sorted((library / recipe.split / recipe.name).glob("step-*.safetensors"))
         yield from (files[round(share * len(files)) - 1] for share in CARRIED_PLACES)
+
+
+if __name__ == "__main__":
+    typer.run(link_by_split)

@@ -7,7 +7,8 @@ import torch
 
 from epsvae.checkpoints import write_state
 from epsvae.loading import load_subject
-from research.first_results import first_results, fit_library, k_medoids, readable
+from research.counting import k_medoids
+from research.first_results import first_results, fit_library, markdown, readable
 
 TOYS = Path(__file__).resolve().parents[1] / "toys"
 
@@ -41,6 +42,9 @@ def test_every_row_is_judged_on_new_runs(tmp_path):
     assert (own[["ratio", "ratio_low", "ratio_high"]] == 1).all(axis=None)
     ratio = table.set_index(["row", "metric"])["ratio"]
     assert ratio["constant", "nll"] == error["map", "nll"] / error["constant", "nll"]
+    page = markdown(table)
+    assert page.count("\n") == 1 + 3
+    assert f"| blobs | nll | {error['map', 'nll']:.4f} [" in page
     free = table[table["inputs"] == 0]["row"].unique().tolist()
     assert free == ["layer statistics with trees", "constant"]
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from epsvae.checkpoints import find_checkpoints
-from epsvae.errors import ChapterError
+from epsvae.errors import ChapterError, LibraryError
 from epsvae.loading import load_subject
 from epsvae.map.map_file import load_map
 from epsvae.map.predict import predict_files
@@ -20,14 +20,17 @@ from epsvae.subjects.ternary.library import key_layout
 from epsvae.subjects.ternary.library.extracted import load_split
 from epsvae.subjects.ternary.map import train
 from epsvae.subjects.ternary.map.data import all_weights
+from epsvae.subjects.ternary.map.look import open_map
 from epsvae.subjects.ternary.map.model import MapConfig
+from epsvae.subjects.ternary.map.prediction import predict_split
 from epsvae.subjects.ternary.map.release import open_release
 from epsvae.subjects.ternary.map.seed import SeedConfig
 from epsvae.subjects.ternary.uses import realise
 from epsvae.subjects.ternary.uses.steer import Steering
 from research import reproduce, seed_training
 from research.digits import build as digits_build
-from research.families import FAMILIES, build_family, learn_families
+from research.families import FAMILIES, build_family, learn_families, link_by_split
+from research.first_results import EPSILON_VAE, first_results, fit_library
 from research.publish import compare, write_table
 from research.reproduce import reproduce_all
 from research.rows import features
@@ -166,6 +169,25 @@ def test_families_are_built_once(artifacts: Path, monkeypatch: pytest.MonkeyPatc
     for name in FAMILIES:
         build_family(artifacts / "families", name, small=True, n_jobs=1)
     assert learn_families(artifacts / "families", n_jobs=1) == {}
+
+
+def test_ternary_networks_get_the_table_of_the_other_families(
+    artifacts: Path, tmp_path: Path
+) -> None:
+    link_by_split(artifacts / "library", tmp_path)
+    fitted = fit_library(tmp_path, load_subject("ternary"), 16)
+    own = open_map(artifacts / "release" / "aligned" / "map.pt")
+    table = first_results(tmp_path, fitted, own=own).set_index(["row", "metric"])
+    assert len(table) == 6 * len(METRIC_NAMES)
+    assert set(table["subject"]) == {"ternary"} and set(table["split"]) == {"test"}
+    told = predict_split(
+        own.model, load_split(artifacts / "epsilon_vae_hybrid", "test"), all_weights
+    )
+    true = load_split(artifacts / "epsilon_vae_hybrid", "test").metrics
+    error = np.abs(told.metrics - true).mean(0)
+    np.testing.assert_allclose(table.loc[EPSILON_VAE, "error"], error, atol=2e-3)
+    with pytest.raises(LibraryError, match="expected the library nothing, found aligned"):
+        link_by_split(artifacts / "library", tmp_path, "nothing")
 
 
 def test_every_row_is_in_every_table(artifacts: Path) -> None:
