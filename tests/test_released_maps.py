@@ -11,9 +11,11 @@ from epsvae.checkpoints import find_checkpoints, read_state
 from epsvae.cli import main
 from epsvae.loading import load_subject
 from epsvae.map.map_file import load_map
+from research.first_results import markdown
 
 REFERENCE = Path(__file__).resolve().parents[1] / "data" / "reference"
-SUBJECTS = {"digits": "epsvae.subjects.digits:Digits", "text": "epsvae.subjects.text:Text"}
+README = (REFERENCE.parents[1] / "README.md").read_text(encoding="utf8")
+SUBJECTS = ("digits", "text")
 CLOSE = {
     "accuracy": 0.1,
     "nll": 0.2,
@@ -33,7 +35,7 @@ LARGEST_MAP = 5e6
 def test_a_carried_map_is_small_and_of_64_inputs(name):
     path = REFERENCE / name / "map.safetensors"
     assert path.stat().st_size < LARGEST_MAP
-    fitted = load_map(path, load_subject(SUBJECTS[name]))
+    fitted = load_map(path, load_subject(name))
     assert fitted.model.config.n_probes == 64
     assert fitted.intervals.quantiles.isfinite().all()
 
@@ -42,7 +44,7 @@ def test_a_carried_map_is_small_and_of_64_inputs(name):
 def test_the_command_line_predicts_what_was_measured(name, monkeypatch, capsys):
     runs = REFERENCE / name / "runs"
     words = ["predict", runs, "--map", runs.with_name("map.safetensors")]
-    words += ["--subject", SUBJECTS[name], "--csv"]
+    words += ["--subject", name, "--csv"]
     monkeypatch.setattr(sys, "argv", ["epsvae", *map(str, words)])
     with pytest.raises(SystemExit) as end:
         main()
@@ -55,3 +57,8 @@ def test_the_command_line_predicts_what_was_measured(name, monkeypatch, capsys):
     assert sum(inside) / len(inside) >= INSIDE
     for metric in true:
         assert (said[metric] - true[metric]).abs().max() < CLOSE[metric]
+
+
+def test_the_readme_shows_the_errors_that_are_released():
+    table = pd.read_parquet(REFERENCE / "first_results.parquet")
+    assert markdown(table[table["split"] == "test"]) in README
