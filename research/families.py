@@ -11,7 +11,7 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from time import perf_counter
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import pandas as pd
 import typer
@@ -39,6 +39,7 @@ CARRIED_PLACES = (1 / 3, 2 / 3, 1)
 """Which checkpoints of them, as shares of their number."""
 
 
+@runtime_checkable
 class Run(Protocol):
     """What is asked of any family's recipes."""
 

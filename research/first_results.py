@@ -23,7 +23,7 @@ from jaxtyping import Float
 from torch import Tensor
 from tqdm import tqdm
 
-from epsvae.bootstrap import Measure, interval, mean_of, resampled, run_weights
+from epsvae.bootstrap import Measure, Weights, interval, mean_of, resampled, run_weights
 from epsvae.checkpoints import find_checkpoints
 from epsvae.folders import Example, examples, split_runs
 from epsvae.loading import load_subject
@@ -56,7 +56,8 @@ def first_results(
     """Columns subject, split, row, inputs, metric; error, low, high; ratio, ratio_low, ratio_high.
 
     Errors are absolute means, each run counting the same; a ratio is the map's error by the row's,
-    paired: both on the same resampled runs. 95 % intervals, by bootstrap over runs.
+    paired: both on the same resampled runs; NaN where the row makes none. 95 % intervals, by
+    bootstrap over runs.
     """
     subject = fitted.model.subject
     train = list(examples(subject, split_runs(library, fitted.model.config.seed)[0]))
@@ -134,7 +135,11 @@ def _rows(
         return lambda drawn: mean_of(values)(drawn * own)
 
     def ratio(above: Float[np.ndarray, "n"], below: Float[np.ndarray, "n"]) -> Measure:
-        return lambda drawn: mean(above)(drawn) / mean(below)(drawn)
+        def measure(drawn: Weights) -> Float[np.ndarray, "replicates"]:
+            whole = mean(below)(drawn)
+            return mean(above)(drawn) / np.where(whole > 0, whole, np.nan)
+
+        return measure
 
     errors = {row: _absolute(predicted, true) for row, (_, predicted) in rows.items()}
     for row, (inputs, _) in rows.items():
