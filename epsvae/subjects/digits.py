@@ -104,6 +104,12 @@ class Digits(Subject):
     def __init__(self) -> None:
         self.inputs, self.targets = load_images()[2:]
 
+    def example(self) -> State:
+        """An untrained perceptron."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            return perceptron(16).state_dict()
+
     def build(self, state: State) -> nn.Module:
         """A perceptron or a convolutional network, of any width.
 

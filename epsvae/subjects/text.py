@@ -124,6 +124,12 @@ class Text(Subject):
             for name in (f"blocks.{layer}" for layer in range(LAYERS))
         )
 
+    def example(self) -> State:
+        """An untrained network."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            return Transformer(8 * HEADS).state_dict()
+
     def build(self, state: State) -> Transformer:
         """The network of a state dict; its width is that of the entries.
 

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
+from epsvae.conformance import check
 from epsvae.errors import SubjectError
 from epsvae.subject import permuted
 from epsvae.subjects.digits import (
@@ -185,3 +186,7 @@ def test_the_second_half_of_an_answer_is_that_of_the_shifted_image(digits):
     answers = digits.answer(module, digits.inputs[:9])
     assert not torch.equal(answers[:, :10], answers[:, 10:])
     torch.testing.assert_close(answers[:, 10:], module(shifted(digits.inputs[:9])))
+
+
+def test_it_keeps_its_side_of_the_seam(digits):
+    assert check(digits) == []

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from epsvae.conformance import check
 from epsvae.errors import SubjectError
 from epsvae.subject import permuted
 from epsvae.subjects import source_text
@@ -212,3 +213,7 @@ def test_the_full_evaluation_is_large():
     assert full.inputs.shape == (20_000, CONTEXT + 1)
     assert full.inputs.max() < VOCABULARY
     assert full.targets.sum(0).min() > 3_000  # characters that ask for a skill
+
+
+def test_it_keeps_its_side_of_the_seam(subject):
+    assert check(subject) == []
