@@ -12,6 +12,7 @@ which run nothing; and a constant, the training mean.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
+from itertools import compress
 from pathlib import Path
 from typing import Annotated
 
@@ -24,18 +25,19 @@ from torch import Tensor
 from tqdm import tqdm
 
 from epsvae.bootstrap import Measure, Weights, interval, mean_of, resampled, run_weights
-from epsvae.checkpoints import find_checkpoints
+from epsvae.checkpoints import StateFile, find_checkpoints
 from epsvae.folders import Example, examples, split_runs
 from epsvae.loading import load_subject
-from epsvae.map.calibrated import CalibratedMap
+from epsvae.map.calibrated import CalibratedMap, Place
 from epsvae.map.forest import grow_forest
 from epsvae.map.learn import FittedMap, fit_map
 from epsvae.map.map_file import load_map
-from epsvae.map.replies import groups
 from epsvae.subject import State, Subject
 from epsvae.subjects.ternary.map.look import TernaryMap, epsilon_vae, open_map
 from research.counting import Predictions, anchor_points, count, random_subsets
 
+ON_MAP = "on the map"
+"""Of a split: what the map does not flag."""
 EPSILON_VAE = "Epsilon-VAE"
 """Row of the ternary networks' own map."""
 Say = Callable[[Sequence[Example]], Predictions]
@@ -53,25 +55,33 @@ def first_results(
     splits: Sequence[str] = ("test", "heldout"),
     own: TernaryMap | None = None,
 ) -> pd.DataFrame:
-    """Columns subject, split, row, inputs, metric; error, low, high; ratio, ratio_low, ratio_high.
+    """Columns subject, split, checkpoints, row, inputs, metric; error, low, high; ratio, ratio_low,
+    ratio_high; held.
 
     Errors are absolute means, each run counting the same; a ratio is the map's error by the row's,
     paired: both on the same resampled runs; NaN where the row makes none. 95 % intervals, by
-    bootstrap over runs.
+    bootstrap over runs. `held` is how often the map's own 90 % intervals hold what was measured.
+    Each split comes twice: whole, and without the checkpoints that the map flags.
     """
     subject = fitted.model.subject
     train = list(examples(subject, split_runs(library, fitted.model.config.seed)[0]))
     ways = _ways(fitted, train)
     if own is not None:
         ways[EPSILON_VAE] = (epsilon_vae(own).config.n_probes, partial(_said, own))
-    tables = []
+    lines: list[dict[str, object]] = []
     for split in (split for split in splits if (library / split).is_dir()):
         asked = list(examples(subject, find_checkpoints(library / split)))
-        rows = {row: (inputs, say(asked)) for row, (inputs, say) in ways.items()}
-        runs = np.array([example.run for example in asked], dtype=object)
-        tables += list(_rows(subject, split, rows, _metrics(subject, asked), runs))
-        typer.echo(f"{split}: 90 % intervals hold {_held(fitted, asked, runs)}")
-    return pd.DataFrame(tables)
+        places = [fitted.look(StateFile(Path(e.source), e.state)) for e in tqdm(asked, desc="map")]
+        told = np.stack([place.metrics for place in places])[None]
+        said = {"map": (fitted.model.config.n_probes, told)}
+        said |= {row: (inputs, say(asked)) for row, (inputs, say) in ways.items()}
+        on_map = np.array([not place.flag for place in places])
+        for name, kept in ((split, on_map | True), (f"{split}, {ON_MAP}", on_map)):
+            if kept.any():
+                rows = {row: (inputs, found[:, kept]) for row, (inputs, found) in said.items()}
+                few = list(compress(asked, kept)), list(compress(places, kept))
+                lines += _lines(subject, name, rows, *few)
+    return pd.DataFrame(lines)
 
 
 def _ways(fitted: FittedMap, train: Sequence[Example]) -> dict[str, tuple[int, Say]]:
@@ -90,30 +100,11 @@ def _ways(fitted: FittedMap, train: Sequence[Example]) -> dict[str, tuple[int, S
         return _unlink(subject, torch.stack([forest(seen) for forest in trees], 1))[None]
 
     return {
-        "map": (
-            n_inputs,
-            lambda asked: fitted.predict_metrics(_encode(fitted, asked))[None].numpy(),
-        ),
         "random subset": (n_inputs, lambda asked: random_subsets(subject, asked, n_inputs, seed)),
         "anchor points": (n_inputs, lambda asked: count(subject, asked, places, weights)[None]),
         "layer statistics with trees": (0, by_statistics),
         "constant": (0, lambda asked: np.tile(constant, (1, len(asked), 1))),
     }
-
-
-def _encode(fitted: FittedMap, asked: Sequence[Example]) -> Float[Tensor, "n latent"]:
-    states = ([example.state for example in group] for group in groups(asked))
-    return torch.cat([fitted.model.encode(group) for group in states])
-
-
-def _held(fitted: FittedMap, asked: Sequence[Example], runs: np.ndarray) -> str:
-    """How often the map's intervals hold what was measured, in words."""
-    true = _metrics(fitted.model.subject, asked)
-    ends = fitted.intervals(fitted.model, _encode(fitted, asked))
-    low, high = (end.numpy() for end in ends)
-    inside = run_weights(runs) @ ((low <= true) & (true <= high))
-    pairs = zip(fitted.metrics, inside, strict=True)
-    return ", ".join(f"{metric.name} {share:.2f}" for metric, share in pairs)
 
 
 def _said(own: CalibratedMap, asked: Sequence[Example]) -> Predictions:
@@ -122,38 +113,50 @@ def _said(own: CalibratedMap, asked: Sequence[Example]) -> Predictions:
     return np.stack([own.look(file).metrics for file in files])[None]
 
 
-def _rows(
+def _lines(
     subject: Subject,
     split: str,
     rows: Mapping[str, tuple[int, Predictions]],
-    true: Float[np.ndarray, "n metrics"],
-    runs: np.ndarray,
+    asked: Sequence[Example],
+    places: Sequence[Place],
 ) -> Iterator[dict[str, object]]:
+    true, runs = _metrics(subject, asked), np.array([e.run for e in asked], dtype=object)
+    errors = {row: _absolute(predicted, true) for row, (_, predicted) in rows.items()}
+    inside = np.array([(p.low <= t) & (t <= p.high) for p, t in zip(places, true, strict=True)])
+    held = run_weights(runs) @ inside
+    about = {"subject": subject.name, "split": split, "checkpoints": len(asked)}
+    for row, (inputs, _) in rows.items():
+        for i, metric in enumerate(subject.metrics):
+            line = {**about, "row": row, "inputs": inputs, "metric": metric.name}
+            yield (
+                line
+                | _compared(errors[row][:, i], errors["map"][:, i], runs)
+                | {"held": held[i] if row == "map" else np.nan}
+            )
+
+
+def _compared(
+    errors: Float[np.ndarray, "n"], of_map: Float[np.ndarray, "n"], runs: np.ndarray
+) -> dict[str, float]:
+    """A row's mean error, and the map's by it, both with their intervals."""
     own = run_weights(runs)
 
     def mean(values: Float[np.ndarray, "n"]) -> Measure:
         return lambda drawn: mean_of(values)(drawn * own)
 
-    def ratio(above: Float[np.ndarray, "n"], below: Float[np.ndarray, "n"]) -> Measure:
-        def measure(drawn: Weights) -> Float[np.ndarray, "replicates"]:
-            whole = mean(below)(drawn)
-            return mean(above)(drawn) / np.where(whole > 0, whole, np.nan)
+    def ratio(drawn: Weights) -> Float[np.ndarray, "replicates"]:
+        whole = mean(errors)(drawn)
+        return mean(of_map)(drawn) / np.where(whole > 0, whole, np.nan)
 
-        return measure
-
-    errors = {row: _absolute(predicted, true) for row, (_, predicted) in rows.items()}
-    for row, (inputs, _) in rows.items():
-        for i, metric in enumerate(subject.metrics):
-            measures = {
-                ("error", "low", "high"): mean(errors[row][:, i]),
-                ("ratio", "ratio_low", "ratio_high"): ratio(errors["map"][:, i], errors[row][:, i]),
-            }
-            line = {"subject": subject.name, "split": split, "row": row, "inputs": inputs}
-            yield {**line, "metric": metric.name} | {
-                name: value
-                for names, measure in measures.items()
-                for name, value in zip(names, interval(*resampled([measure], runs)), strict=True)
-            }
+    found = {
+        ("error", "low", "high"): mean(errors),
+        ("ratio", "ratio_low", "ratio_high"): ratio,
+    }
+    return {
+        name: value
+        for names, measure in found.items()
+        for name, value in zip(names, interval(*resampled([measure], runs)), strict=True)
+    }
 
 
 def _absolute(

@@ -28,10 +28,13 @@ def test_every_row_is_judged_on_new_runs(tmp_path):
     write_library(tmp_path, subject)
     table = first_results(tmp_path, fit_library(tmp_path, subject, 16))
     assert "map" in readable(table)
-    kept = ["subject", "split", "row", "inputs", "metric"]
-    numbers = ["error", "low", "high", "ratio", "ratio_low", "ratio_high"]
+    kept = ["subject", "split", "checkpoints", "row", "inputs", "metric"]
+    numbers = ["error", "low", "high", "ratio", "ratio_low", "ratio_high", "held"]
     assert list(table.columns) == kept + numbers
-    assert set(table["split"]) == {"test"}
+    assert set(table["split"]) == {"test", "test, on the map"}
+    assert table.groupby("split")["checkpoints"].first().tolist() == [24, 24]
+    assert (table["held"].notna() == (table["row"] == "map")).all()
+    table = table[table["split"] == "test"]
     assert len(table) == 5 * 3 and table["error"].notna().all()
     assert ((table["low"] <= table["error"]) & (table["error"] <= table["high"])).all()
     error = table.set_index(["row", "metric"])["error"]

@@ -155,7 +155,7 @@ def test_the_release_is_whole(artifacts: Path) -> None:
         assert carried["run"].nunique() == 2 and len(carried) == 6
         assert predict_files(fitted, carried["file"].tolist()).refused == []
     first = release.table("first_results")
-    assert set(first["subject"]) == set(FAMILIES) and set(first["split"]) == {"test", "heldout"}
+    assert set(first["subject"]) == set(FAMILIES) and set(first["split"]) >= {"test", "heldout"}
     assert set(release.manifest["files"]) == {
         path.relative_to(release.folder).as_posix()
         for path in release.folder.rglob("*")
@@ -177,9 +177,9 @@ def test_ternary_networks_get_the_table_of_the_other_families(
     link_by_split(artifacts / "library", tmp_path)
     fitted = fit_library(tmp_path, load_subject("ternary"), 16)
     own = open_map(artifacts / "release" / "aligned" / "map.pt")
-    table = first_results(tmp_path, fitted, own=own).set_index(["row", "metric"])
-    assert len(table) == 6 * len(METRIC_NAMES)
-    assert set(table["subject"]) == {"ternary"} and set(table["split"]) == {"test"}
+    table = first_results(tmp_path, fitted, own=own)
+    table = table[table["split"] == "test"].set_index(["row", "metric"])
+    assert len(table) == 6 * len(METRIC_NAMES) and set(table["subject"]) == {"ternary"}
     told = predict_split(
         own.model, load_split(artifacts / "epsilon_vae_hybrid", "test"), all_weights
     )
