@@ -25,9 +25,11 @@ CLOSE = {
     "closing": 0.1,
     "copying": 0.1,
 }
-"""No prediction for a carried checkpoint is further off: some four times the mean error."""
+"""No prediction for a carried checkpoint on the map is further off: some four mean errors."""
 INSIDE = 0.75
 """Share of recorded values inside their 90 % intervals: six checkpoints of two runs are few."""
+FLAGGED = 1
+"""Checkpoints of six that may be flagged: of text 5 of the 96 test checkpoints are."""
 LARGEST_MAP = 5e6
 
 
@@ -51,14 +53,47 @@ def test_the_command_line_predicts_what_was_measured(name, monkeypatch, capsys):
     assert not end.value.code
     said = pd.read_csv(io.StringIO(capsys.readouterr().out))
     assert said["file"].tolist() == find_checkpoints(runs)["file"].tolist()
-    assert len(said) == 6 and not said["flag"].any()
+    assert len(said) == 6 and said["flag"].sum() <= FLAGGED
     true = pd.DataFrame([read_state(file).metrics for file in said["file"]])
+    true, said = true[~said["flag"]], said[~said["flag"]]
     inside = [true[m].between(said[f"{m}_low"], said[f"{m}_high"]).mean() for m in true]
     assert sum(inside) / len(inside) >= INSIDE
     for metric in true:
         assert (said[metric] - true[metric]).abs().max() < CLOSE[metric]
 
 
-def test_the_readme_shows_the_errors_that_are_released():
-    table = pd.read_parquet(REFERENCE / "first_results.parquet")
-    assert markdown(table[table["split"] == "test"]) in README
+@pytest.fixture(scope="module")
+def released():
+    return pd.read_parquet(REFERENCE / "first_results.parquet")
+
+
+def errors(table, split):
+    """Metrics by rows."""
+    here = table[table["split"] == split]
+    return here.pivot_table(index=["subject", "metric"], columns="row", values="error")
+
+
+def test_the_readme_shows_the_errors_that_are_released(released):
+    assert markdown(released[released["split"] == "test"]) in README
+
+
+@pytest.mark.parametrize("split", ["test", "test, on the map", "heldout, on the map"])
+def test_no_row_is_better_than_the_map_where_it_promises(released, split):
+    found = errors(released, split)
+    assert len(found) == 7
+    assert (found.drop(columns="map").min(axis=1) > found["map"]).all()
+
+
+def test_off_the_map_it_loses_what_the_readme_says(released):
+    prose = " ".join(README.split())
+    found = errors(released, "heldout")
+    lost = found[found["random subset"] < found["map"]]
+    assert [f"{subject} {metric}" for subject, metric in lost.index] == [
+        "digits calibration_error",
+        "digits nll",
+    ]
+    for _, row in lost.iterrows():
+        assert f"({row['map']:.2f} against {row['random subset']:.2f})" in prose
+    digits = released[released["subject"] == "digits"].groupby("split")["checkpoints"].first()
+    whole, kept = digits["heldout"], digits["heldout, on the map"]
+    assert f"flags {whole - kept} of those {whole} checkpoints" in prose
