@@ -57,7 +57,7 @@ lint: $(INSTALLED)  ## style, formatting and types
 	@$(BIN)/ruff format --check --quiet .
 	@$(BIN)/mypy
 
-reproduce: $(INSTALLED)  ## from nothing to the full-scale results (17 to 35 minutes; resumes)
+reproduce: $(INSTALLED)  ## from nothing to the full-scale results (half an hour to an hour; resumes)
 	@$(BIN)/python -m epsvae reproduce
 
 study: $(INSTALLED)  ## after reproduce: all rows three times, then on 512 new runs, ablations, scaling (hours; resumes)
