@@ -6,11 +6,8 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
-from jaxtyping import Float
 
-from epsvae.subjects.ternary.library.extracted import ExtractedSplit
 from epsvae.subjects.ternary.library.index import INDEX, read_index
 from epsvae.subjects.ternary.map.data import ARRAYS as ARRAYS
 from epsvae.subjects.ternary.map.data import (
@@ -22,8 +19,9 @@ from epsvae.subjects.ternary.map.data import (
     models_folder,
 )
 from epsvae.subjects.ternary.map.scores import Scores
+from research.cache import fingerprint, key
 from research.rows import ROWS
-from research.rows.cells import Parts, fill_cell, read_prediction, read_seconds
+from research.rows.cells import Parts, cell
 from research.rows.foreign import FOREIGN, SPLIT, foreign_splits, score_foreign
 from research.rows.later import LATER, later_in_the_run
 from research.rows.own import ONE_MAP, SEED_ROWS, Place, own_rows, seed_training
@@ -36,9 +34,6 @@ SEEDS = (0, 1, 2)
 HELD_OUT = ("validation", "test")
 OTHER_WIDTHS = "architectures, other widths"
 """Those of the other architectures whose parameters have the published names."""
-
-Cells = Mapping[str, Mapping[int, Path]]
-"""The file of every row and training seed."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,66 +64,58 @@ def evaluate_rows(
     `library` is ``aligned`` or ``unaligned``; its arrays must be extracted under `artifacts`. With
     ``later=True`` the task is forecasting within runs instead, and foreign libraries are left out.
     `names` restricts the rows. A killed call goes on where it stopped and loses at most one fit.
-    Files are kept as long as the checkpoints are the same: remove the cache when code changed.
     Training seed 0 of the default map is the one that `make reproduce` trained, that of the seed's
     models the one of their own study.
     """
     regime = f"{library}, {LATER}" if later else library
     data = load_map_data(artifacts / ARRAYS[library])
     data = later_in_the_run(data) if later else data
-    folder = cache / regime.replace(", ", "-").replace(" ", "-")
-    known = known_rows(artifacts, library, folder, later)
+    place = place_of(artifacts, library, cache, later)
+    known = known_rows(artifacts, place)
     rows = {name: known[name] for name in names or known}
-    parts = _parts(data, artifacts / "library", later)
-    cells = {
-        name: {
-            seed: folder / f"{name}-{seed}.npz" for seed in (seeds if row.trained else seeds[:1])
-        }
-        for name, row in rows.items()
-    }
+    parts, mean = _parts(data, artifacts / "library", later), mean_embedding(data)
+    scored: dict[str, dict[str, list[Scores]]] = {part: {} for part in parts}
+    costs = []
     for name, row in rows.items():
-        for seed, path in cells[name].items():
+        for seed in seeds if row.trained else seeds[:1]:
             log.info("%s: %s, seed %d", regime, name, seed)
-            fill_cell(path, row, data, seed, parts)
-            if name in SEED_ROWS:  # 0.8 GB that nothing needs any more
-                _kept(folder, name, seed).unlink(missing_ok=True)
+            found = cell(cache, name, row, data, seed, parts)
+            seconds = found.fit_seconds, found.predict_seconds
+            costs.append((regime, name, row.access, seed, *seconds))
+            for part, prediction in found.predictions.items():
+                scores = score_foreign(prediction, parts[part], mean)
+                scored[part].setdefault(name, []).append(scores)
+            if name in SEED_ROWS and (seed or later):  # 0.8 GB that nothing needs any more
+                place(name, seed, data).unlink(missing_ok=True)
     access = {name: row.access for name, row in rows.items()}
-    mean = mean_embedding(data)
-    tables = [
-        _part_tables(_scored(cells, part, splits, mean), access, part, regime, library)
-        for part, splits in parts.items()
-    ]
+    tables = [_part_tables(scored[part], access, part, regime, library) for part in parts]
     validation, paired = (
         pd.concat(frames, ignore_index=True) for frames in zip(*tables, strict=True)
     )
-    return StudyTables(validation, paired, _costs(cells, access, regime))
+    return StudyTables(validation, paired, _costs(costs))
 
 
-def known_rows(artifacts: Path, library: str, folder: Path, later: bool = False) -> dict[str, Row]:
-    """Every row by its name; `folder` keeps trainings that are made for this study alone."""
-    place = _place(artifacts, library, folder, later)
+def known_rows(artifacts: Path, place: Place) -> dict[str, Row]:
+    """Every row by its name; `place` says where trainings are kept."""
     return ROWS | own_rows(place, partial(load_both, artifacts))
 
 
-def _place(artifacts: Path, library: str, folder: Path, later: bool) -> Place:
-    """Seed 0 is what `make reproduce` and the study of the seed's models train; others are kept in
-    the cache."""
+def place_of(artifacts: Path, library: str, cache: Path, later: bool = False) -> Place:
+    """Where trainings are: seed 0 is what `make reproduce` and the study of the seed's models train,
+    others are kept in the cache."""
     shared = {
         ONE_MAP: models_folder(artifacts, BOTH) / "best.pt",
         "default": models_folder(artifacts, library) / "best.pt",
         **{name: seed_training(artifacts, library, name) for name in SEED_ROWS},
     }
 
-    def place(name: str, seed: int) -> Path:
-        if name == ONE_MAP and seed:  # the same map, whichever library is asked about
-            return _kept(folder.parent, name, seed)
-        return _kept(folder, name, seed) if seed or later else shared[name]
+    def place(name: str, seed: int, data: MapData) -> Path:
+        if not seed and not later:
+            return shared[name]
+        known = fingerprint(data.train.index, data.validation.index)
+        return cache / key("research.rows.own", name, seed, known) / "best.pt"
 
     return place
-
-
-def _kept(folder: Path, name: str, seed: int) -> Path:
-    return folder / f"{name}-{seed}" / "best.pt"
 
 
 def _parts(data: MapData, root: Path, later: bool) -> Parts:
@@ -145,22 +132,6 @@ def _parts(data: MapData, root: Path, later: bool) -> Parts:
     if alike := [split for split in others if same_names(split.architecture, trained_on)]:
         parts[OTHER_WIDTHS] = alike
     return parts
-
-
-def _scored(
-    cells: Cells,
-    part: str,
-    splits: Sequence[ExtractedSplit],
-    mean: Float[np.ndarray, "anchors dim"],
-) -> dict[str, list[Scores]]:
-    """Scores of the rows that can read a part, by training seed."""
-    scored: dict[str, list[Scores]] = {}
-    for name, paths in cells.items():
-        for path in paths.values():
-            prediction = read_prediction(path, part)
-            if prediction is not None:
-                scored.setdefault(name, []).append(score_foreign(prediction, splits, mean))
-    return scored
 
 
 def _part_tables(
@@ -189,14 +160,9 @@ def _named(frame: pd.DataFrame, library: str) -> pd.DataFrame:
     return frame.assign(**{name: named[name] for name in columns})
 
 
-def _costs(cells: Cells, access: Mapping[str, str], regime: str) -> pd.DataFrame:
+def _costs(lines: Sequence[tuple[object, ...]]) -> pd.DataFrame:
     columns = ["regime", "row", "access", "seed", "fit_seconds", "predict_seconds"]
-    lines = [
-        (regime, name, access[name], seed, *read_seconds(path))
-        for name, paths in cells.items()
-        for seed, path in paths.items()
-        if name != "full evaluation"
-    ]
     costs = pd.DataFrame(lines, columns=columns)
+    costs = costs[costs["row"] != "full evaluation"].reset_index(drop=True)
     costs["fit_seconds"] = costs["fit_seconds"].where(costs["row"].isin(list(ROWS)))
     return costs

@@ -19,8 +19,8 @@ from epsvae.subjects.ternary.map.train import train_default
 from research.rows.row import Predictor, Row
 from research.seed_training import train_seed
 
-Place = Callable[[str, int], Path]
-"""(row, training seed) -> the file in which its training is kept."""
+Place = Callable[[str, int, MapData], Path]
+"""(row, training seed, data) -> the file in which its training is kept."""
 
 SEED_ROWS = {"seed metrics-only": False, "seed hybrid": True}
 """Rows of the seed's models, and whether they decode embeddings."""
@@ -52,7 +52,7 @@ def own_rows(place: Place, load_both: Callable[[], MapData]) -> dict[str, Row]:
 
 
 def _default(place: Place, data: MapData, seed: int) -> AnyMap:
-    path = place("default", seed)
+    path = place("default", seed, data)
     if not path.is_file():
         train_default(data, path.parent, seed, weights_out=False)
     return load_epsilon_vae(path)
@@ -63,9 +63,10 @@ def _all(fit: Callable[[MapData, int], AnyMap], data: MapData, seed: int) -> Pre
 
 
 def _one_map(place: Place, load_both: Callable[[], MapData], data: MapData, seed: int) -> Predictor:
-    path = place(ONE_MAP, seed)
+    both = load_both()
+    path = place(ONE_MAP, seed, both)
     if not path.is_file():
-        train_default(load_both(), path.parent, seed, weights_out=False)
+        train_default(both, path.parent, seed, weights_out=False)
     return map_predictor(load_epsilon_vae(path))
 
 
@@ -75,7 +76,7 @@ def _key_only(fit: Callable[[MapData, int], AnyMap], data: MapData, seed: int) -
 
 
 def _seed_model(place: Place, name: str, data: MapData, seed: int) -> Predictor:
-    path, hybrid = place(name, seed), SEED_ROWS[name]
+    path, hybrid = place(name, seed, data), SEED_ROWS[name]
     config = SeedConfig(hybrid, n_weights=data.train.weights.shape[1])
     model, _ = train_seed(config, data, seed, progress=False, checkpoint_path=path)
     return lambda split: predict_split(model, split, key_weights, embeddings=hybrid)

@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import torch
 from torch import nn
 
@@ -99,10 +100,10 @@ ABLATIONS: dict[str, dict[str, Fit]] = {
 SLOW = ("start", "metric weight", "KL weight", "embedding loss")
 
 
-def ablation_cells(cache: Path, library: str, data: MapData) -> Iterator[Path]:
+def ablation_cells(cache: Path, library: str, data: MapData) -> Iterator[pd.DataFrame]:
     """Every ablation of a library, one cell a setting and seed."""
     for study, settings in ABLATIONS.items():
         for setting, fit in settings.items():
             for seed in SEEDS[:1] if study in SLOW else SEEDS:
                 keys = {"study": study, "library": library, "setting": setting, "seed": seed}
-                yield cell(cache, keys, data, partial(fit, data, seed))
+                yield cell(cache, __name__, keys, data, partial(fit, data, seed))

@@ -1,7 +1,5 @@
 """One cell of a study: fit something, judge it on held-out runs, remember the result."""
 
-import hashlib
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -10,11 +8,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from epsvae.atomic import replacing
 from epsvae.subjects.ternary.library.extracted import ExtractedSplit
 from epsvae.subjects.ternary.map.data import MapData, mean_embedding
 from epsvae.subjects.ternary.map.prediction import Prediction
 from epsvae.subjects.ternary.map.scores import score
+from research.cache import fingerprint, kept
 from research.rows.judge import summarise
 
 Predictor = Callable[[ExtractedSplit], Prediction]
@@ -22,15 +20,16 @@ HELD_OUT = ("validation", "test")
 COLUMNS = ("study", "library", "setting", "seed", "split", "measure", "value", "low", "high")
 
 
-def cell(cache: Path, keys: Mapping[str, Any], data: MapData, fit: Callable[[], Predictor]) -> Path:
-    """Fit and judge unless the cell's file is there; gives the file."""
-    name = hashlib.sha256(json.dumps(keys, sort_keys=True).encode()).hexdigest()[:16]
-    path = cache / f"{keys['study']}-{name}.parquet"
-    if not path.is_file():
-        frame = judge(fit(), data).assign(**keys)[list(COLUMNS)]
-        with replacing(path) as temporary:
-            frame.to_parquet(temporary, index=False)
-    return path
+def cell(
+    cache: Path, module: str, keys: Mapping[str, Any], data: MapData, fit: Callable[[], Predictor]
+) -> pd.DataFrame:
+    """Measures of what `fit`, of a module, gives on held-out runs; columns `COLUMNS`."""
+
+    def compute() -> pd.DataFrame:
+        return judge(fit(), data).assign(**keys)[list(COLUMNS)]
+
+    known = fingerprint(data.train.index, data.validation.index, data.test.index)
+    return kept(cache, compute, module, dict(keys), known)
 
 
 def judge(predict: Predictor, data: MapData) -> pd.DataFrame:

@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 
 FORECAST_ROWS = [name for name in ROWS if name != "neural graph"]
 """Rows that also forecast within runs; the neural graph would take the longest by far."""
-CELLS: Mapping[str, Callable[[Path, str, MapData], Iterator[Path]]] = {
+CELLS: Mapping[str, Callable[[Path, str, MapData], Iterator[pd.DataFrame]]] = {
     "ablations": ablation_cells,
     "scaling": scaling_cells,
 }
@@ -109,5 +109,5 @@ def _cells(study: str, artifacts: Path, cache: Path) -> pd.DataFrame:
     for library, folder in ARRAYS.items():
         data = load_map_data(artifacts / folder)
         cells = tqdm(CELLS[study](cache, library, data), desc=f"{library}: {study}", unit="cell")
-        frames += [pd.read_parquet(path) for path in cells]
+        frames += list(cells)
     return pd.concat(frames, ignore_index=True)

@@ -5,6 +5,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from epsvae.subjects.ternary.map.data import MapData, all_weights, runs_of
 from epsvae.subjects.ternary.map.fit import fit_map
@@ -19,7 +20,7 @@ FIXED_CHECKPOINTS = 6
 SEEDS = (0, 1, 2)
 
 
-def scaling_cells(cache: Path, library: str, data: MapData) -> Iterator[Path]:
+def scaling_cells(cache: Path, library: str, data: MapData) -> Iterator[pd.DataFrame]:
     """Fit the map on subsets of the training runs; the seed draws the subset and the probes."""
     n_runs = len(set(runs_of(data.train)))
     fewest = min(np.unique(runs_of(data.train), return_counts=True)[1])
@@ -34,7 +35,7 @@ def scaling_cells(cache: Path, library: str, data: MapData) -> Iterator[Path]:
                 "seed": seed,
             }
             rows = subset(runs_of(data.train), runs, checkpoints, seed)
-            yield cell(cache, keys, data, partial(_fit, data, rows, seed))
+            yield cell(cache, __name__, keys, data, partial(_fit, data, rows, seed))
 
 
 def subset(runs: np.ndarray, n_runs: int, n_checkpoints: int, seed: int) -> np.ndarray:
