@@ -1,54 +1,79 @@
 """The full protocol on one library: every row, every training seed, every regime; resumable."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from time import process_time
 
+import numpy as np
 import pandas as pd
 
+from epsvae.subjects.ternary.library.extracted import ExtractedSplit
 from epsvae.subjects.ternary.library.index import INDEX, read_index
 from epsvae.subjects.ternary.map.data import ARRAYS as ARRAYS
-from epsvae.subjects.ternary.map.data import (
-    BOTH,
-    MapData,
-    load_both,
-    load_map_data,
-    mean_embedding,
-    models_folder,
-)
+from epsvae.subjects.ternary.map.data import MapData, load_map_data, mean_embedding
+from epsvae.subjects.ternary.map.prediction import Prediction
 from epsvae.subjects.ternary.map.scores import Scores
-from research.cache import fingerprint, key
+from research.cache import fingerprint, kept
 from research.rows import ROWS
-from research.rows.cells import Parts, cell
-from research.rows.foreign import FOREIGN, SPLIT, foreign_splits, score_foreign
+from research.rows.foreign import FOREIGN, SPLIT, foreign_splits, predict_foreign, score_foreign
+from research.rows.judge import HELD_OUT, OPEN, PAIRED_COLUMNS, paired_table, study_table
 from research.rows.later import LATER, later_in_the_run
-from research.rows.own import ONE_MAP, SEED_ROWS, Place, own_rows, seed_training
-from research.rows.row import Row, same_names
-from research.rows.table import OPEN, PAIRED_COLUMNS, paired_table, study_table
+from research.rows.own import ONE_MAP, SEED_ROWS, Trainings
+from research.rows.row import Predictor, Row, same_names
+from research.rows.weights import weight_space
+from research.statistics import split_statistics
 
 log = logging.getLogger(__name__)
 
 SEEDS = (0, 1, 2)
-HELD_OUT = ("validation", "test")
 OTHER_WIDTHS = "architectures, other widths"
 """Those of the other architectures whose parameters have the published names."""
+Parts = Mapping[str, Sequence[ExtractedSplit]]
+"""What is predicted: checkpoints by name, one split an architecture."""
 
 
 @dataclass(frozen=True, eq=False)
-class StudyTables:
-    """The full protocol of one library."""
+class Cell:
+    """One row, fitted with one seed. Seconds are those of one core."""
 
-    protocol: pd.DataFrame
-    """Columns `STUDY_COLUMNS`. Rows on foreign libraries carry the name of the library that they
-    were fitted on: ``default (aligned)``; that of all libraries does not."""
-    paired: pd.DataFrame
-    """Columns `PAIRED_COLUMNS`: differences to the default map."""
-    costs: pd.DataFrame
-    """Columns regime, row, access, seed, fit_seconds, predict_seconds (a checkpoint), on one core.
-    A training that is kept on disk has no fit_seconds here; the full evaluation, whose values are
-    known, is left out."""
+    predictions: Mapping[str, Prediction]
+    """Of the parts that the row can read."""
+    fit_seconds: float
+    predict_seconds: float
+    """For one checkpoint, from arrays in memory or in the page cache."""
+
+
+def cell(name: str, row: Row, data: MapData, seed: int, parts: Parts, trainings: Trainings) -> Cell:
+    """Fit a row and predict every part, unless that is in the cache of the trainings."""
+    splits = [data.train, data.validation, *(split for part in parts.values() for split in part)]
+    asked = name, seed, list(parts), fingerprint(*(split.index for split in splits))
+    fit = partial(row.fit, data, seed, *([trainings] if row.kept else []))
+    return kept(trainings.cache, partial(_fill, row, fit, data, parts), "research.rows", *asked)
+
+
+def _fill(row: Row, fit: Callable[[], Predictor], data: MapData, parts: Parts) -> Cell:
+    for shared in (split_statistics, weight_space):  # each row pays for all that it needs
+        shared.cache_clear()
+    start = process_time()
+    predict = fit()
+    fitted = process_time()
+    predictions = {
+        name: predict_foreign(predict, splits)
+        for name, splits in parts.items()
+        if all(row.can_read(split.architecture, data.train.architecture) for split in splits)
+    }
+    n = sum(len(prediction.metrics) for prediction in predictions.values())
+    seconds = fitted - start, (process_time() - fitted) / n
+    return Cell({name: _small(found) for name, found in predictions.items()}, *seconds)
+
+
+def _small(found: Prediction) -> Prediction:
+    if found.embeddings is None:
+        return found
+    return Prediction(found.embeddings.astype(np.float32), found.metrics)
 
 
 def evaluate_rows(
@@ -58,8 +83,15 @@ def evaluate_rows(
     seeds: Sequence[int] = SEEDS,
     names: Sequence[str] | None = None,
     later: bool = False,
-) -> StudyTables:
+) -> dict[str, pd.DataFrame]:
     """Fit the rows that are missing in `cache`, then build the tables of one library.
+
+    ``protocol`` has columns `STUDY_COLUMNS`; rows on foreign libraries carry the name of the
+    library that they were fitted on, ``default (aligned)``, but for that of all libraries.
+    ``paired`` has columns `PAIRED_COLUMNS`: differences to the default map. ``costs`` has columns
+    regime, row, access, seed, fit_seconds, predict_seconds (a checkpoint), on one core; a training
+    that is kept on disk has no fit_seconds, and the full evaluation, whose values are known, is
+    left out.
 
     `library` is ``aligned`` or ``unaligned``; its arrays must be extracted under `artifacts`. With
     ``later=True`` the task is forecasting within runs instead, and foreign libraries are left out.
@@ -70,52 +102,28 @@ def evaluate_rows(
     regime = f"{library}, {LATER}" if later else library
     data = load_map_data(artifacts / ARRAYS[library])
     data = later_in_the_run(data) if later else data
-    place = place_of(artifacts, library, cache, later)
-    known = known_rows(artifacts, place)
-    rows = {name: known[name] for name in names or known}
+    trainings = Trainings(artifacts, library, cache, later)
+    rows = {name: ROWS[name] for name in names or ROWS}
     parts, mean = _parts(data, artifacts / "library", later), mean_embedding(data)
     scored: dict[str, dict[str, list[Scores]]] = {part: {} for part in parts}
     costs = []
     for name, row in rows.items():
         for seed in seeds if row.trained else seeds[:1]:
             log.info("%s: %s, seed %d", regime, name, seed)
-            found = cell(cache, name, row, data, seed, parts)
+            found = cell(name, row, data, seed, parts, trainings)
             seconds = found.fit_seconds, found.predict_seconds
             costs.append((regime, name, row.access, seed, *seconds))
             for part, prediction in found.predictions.items():
                 scores = score_foreign(prediction, parts[part], mean)
                 scored[part].setdefault(name, []).append(scores)
             if name in SEED_ROWS and (seed or later):  # 0.8 GB that nothing needs any more
-                place(name, seed, data).unlink(missing_ok=True)
+                trainings.file(name, seed, data).unlink(missing_ok=True)
     access = {name: row.access for name, row in rows.items()}
     tables = [_part_tables(scored[part], access, part, regime, library) for part in parts]
     validation, paired = (
         pd.concat(frames, ignore_index=True) for frames in zip(*tables, strict=True)
     )
-    return StudyTables(validation, paired, _costs(costs))
-
-
-def known_rows(artifacts: Path, place: Place) -> dict[str, Row]:
-    """Every row by its name; `place` says where trainings are kept."""
-    return ROWS | own_rows(place, partial(load_both, artifacts))
-
-
-def place_of(artifacts: Path, library: str, cache: Path, later: bool = False) -> Place:
-    """Where trainings are: seed 0 is what `make reproduce` and the study of the seed's models train,
-    others are kept in the cache."""
-    shared = {
-        ONE_MAP: models_folder(artifacts, BOTH) / "best.pt",
-        "default": models_folder(artifacts, library) / "best.pt",
-        **{name: seed_training(artifacts, library, name) for name in SEED_ROWS},
-    }
-
-    def place(name: str, seed: int, data: MapData) -> Path:
-        if not seed and not later:
-            return shared[name]
-        known = fingerprint(data.train.index, data.validation.index)
-        return cache / key("research.rows.own", name, seed, known) / "best.pt"
-
-    return place
+    return {"protocol": validation, "paired": paired, "costs": _costs(costs)}
 
 
 def _parts(data: MapData, root: Path, later: bool) -> Parts:
@@ -164,5 +172,6 @@ def _costs(lines: Sequence[tuple[object, ...]]) -> pd.DataFrame:
     columns = ["regime", "row", "access", "seed", "fit_seconds", "predict_seconds"]
     costs = pd.DataFrame(lines, columns=columns)
     costs = costs[costs["row"] != "full evaluation"].reset_index(drop=True)
-    costs["fit_seconds"] = costs["fit_seconds"].where(costs["row"].isin(list(ROWS)))
+    here = costs["row"].isin([name for name, row in ROWS.items() if not row.kept])
+    costs["fit_seconds"] = costs["fit_seconds"].where(here)
     return costs

@@ -1,6 +1,6 @@
 """Libraries that no row was fitted on: other bases, other architectures."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,8 +17,8 @@ from epsvae.subjects.ternary.library.files import load_checkpoint
 from epsvae.subjects.ternary.library.layout import all_layout, extract_key_weights, key_layout
 from epsvae.subjects.ternary.map.prediction import Prediction
 from epsvae.subjects.ternary.map.scores import Scores
+from research.rows.judge import full_score
 from research.rows.row import Predictor
-from research.rows.table import full_score, study_table
 
 FOREIGN = ("bases", "architectures")
 """Libraries of test runs alone."""
@@ -84,25 +84,3 @@ def score_foreign(
         for field in ("runs", "predicted", "true")
     )
     return replace(parts[0], runs=runs, predicted=predicted, true=true, embedding=together)
-
-
-def foreign_table(
-    rows: Mapping[str, Sequence[Predictor]],
-    access: Mapping[str, str],
-    means: Mapping[str, Float[np.ndarray, "anchors dim"]],
-    index: pd.DataFrame,
-    root: Path | str,
-    library: str,
-) -> pd.DataFrame:
-    """The table of a foreign library, in the form of `study_table`.
-
-    `rows` maps a row's name to its predictors, one for each training seed; each must be able to
-    read every architecture of the library. `means` holds, by row, the training mean embedding of
-    the library that it was fitted on: R² and cosine gain are counted from there.
-    """
-    splits = foreign_splits(index, root, library)
-    scored = {
-        row: [score_foreign(predict_foreign(p, splits), splits, means[row]) for p in predictors]
-        for row, predictors in rows.items()
-    }
-    return study_table(scored, access, library, SPLIT)
