@@ -60,7 +60,7 @@ def decoding_table(artifacts: Path, release: Path, cache: Path) -> pd.DataFrame:
     seed by seed through `cache`. Raises LibraryError for a map without a weight decoder.
     """
     cells = tqdm(decoding_cells(artifacts, release, cache), desc="decoded", unit="cell")
-    return pd.concat(cells, ignore_index=True)
+    return pd.concat(list(cells), ignore_index=True)
 
 
 def decoding_cells(artifacts: Path, release: Path, cache: Path) -> Iterator[pd.DataFrame]:

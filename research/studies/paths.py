@@ -31,7 +31,7 @@ def path_table(artifacts: Path, release: Path, cache: Path) -> pd.DataFrame:
     pair through `cache`. Raises LibraryError where a library has no runs of one of `REGIMES`.
     """
     cells = tqdm(path_cells(artifacts / "library", release, cache), desc="paths", unit="pair")
-    return pd.concat(cells, ignore_index=True)
+    return pd.concat(list(cells), ignore_index=True)
 
 
 def path_cells(root: Path, release: Path, cache: Path) -> Iterator[pd.DataFrame]:

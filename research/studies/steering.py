@@ -64,7 +64,7 @@ def steering_table(
         delayed(_kept)(cache, part, name, *known) for name, part in parts
     )
     climbs = tqdm(found, desc="steering", unit="climb", total=len(parts))
-    return pd.concat(climbs, ignore_index=True)
+    return pd.concat(list(climbs), ignore_index=True)
 
 
 def _kept(cache: Path, part: Callable[[], pd.DataFrame], *asked: object) -> pd.DataFrame:
