@@ -1,79 +1,28 @@
 """The full protocol on one library: every row, every training seed, every regime; resumable."""
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from time import process_time
 
-import numpy as np
 import pandas as pd
 
-from epsvae.subjects.ternary.library.extracted import ExtractedSplit
 from epsvae.subjects.ternary.library.index import INDEX, read_index
 from epsvae.subjects.ternary.map.data import ARRAYS as ARRAYS
 from epsvae.subjects.ternary.map.data import MapData, load_map_data, mean_embedding
-from epsvae.subjects.ternary.map.prediction import Prediction
 from epsvae.subjects.ternary.map.scores import Scores
-from research.cache import fingerprint, kept
 from research.rows import ROWS
-from research.rows.foreign import FOREIGN, SPLIT, foreign_splits, predict_foreign, score_foreign
+from research.rows.cells import Parts, cell
+from research.rows.foreign import FOREIGN, SPLIT, foreign_splits, score_foreign
 from research.rows.judge import HELD_OUT, OPEN, PAIRED_COLUMNS, paired_table, study_table
 from research.rows.later import LATER, later_in_the_run
 from research.rows.own import ONE_MAP, SEED_ROWS, Trainings
-from research.rows.row import Predictor, Row, same_names
-from research.rows.weights import weight_space
-from research.statistics import split_statistics
+from research.rows.row import same_names
 
 log = logging.getLogger(__name__)
 
 SEEDS = (0, 1, 2)
 OTHER_WIDTHS = "architectures, other widths"
 """Those of the other architectures whose parameters have the published names."""
-Parts = Mapping[str, Sequence[ExtractedSplit]]
-"""What is predicted: checkpoints by name, one split an architecture."""
-
-
-@dataclass(frozen=True, eq=False)
-class Cell:
-    """One row, fitted with one seed. Seconds are those of one core."""
-
-    predictions: Mapping[str, Prediction]
-    """Of the parts that the row can read."""
-    fit_seconds: float
-    predict_seconds: float
-    """For one checkpoint, from arrays in memory or in the page cache."""
-
-
-def cell(name: str, row: Row, data: MapData, seed: int, parts: Parts, trainings: Trainings) -> Cell:
-    """Fit a row and predict every part, unless that is in the cache of the trainings."""
-    splits = [data.train, data.validation, *(split for part in parts.values() for split in part)]
-    asked = name, seed, list(parts), fingerprint(*(split.index for split in splits))
-    fit = partial(row.fit, data, seed, *([trainings] if row.kept else []))
-    return kept(trainings.cache, partial(_fill, row, fit, data, parts), "research.rows", *asked)
-
-
-def _fill(row: Row, fit: Callable[[], Predictor], data: MapData, parts: Parts) -> Cell:
-    for shared in (split_statistics, weight_space):  # each row pays for all that it needs
-        shared.cache_clear()
-    start = process_time()
-    predict = fit()
-    fitted = process_time()
-    predictions = {
-        name: predict_foreign(predict, splits)
-        for name, splits in parts.items()
-        if all(row.can_read(split.architecture, data.train.architecture) for split in splits)
-    }
-    n = sum(len(prediction.metrics) for prediction in predictions.values())
-    seconds = fitted - start, (process_time() - fitted) / n
-    return Cell({name: _small(found) for name, found in predictions.items()}, *seconds)
-
-
-def _small(found: Prediction) -> Prediction:
-    if found.embeddings is None:
-        return found
-    return Prediction(found.embeddings.astype(np.float32), found.metrics)
 
 
 def evaluate_rows(

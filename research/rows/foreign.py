@@ -18,7 +18,6 @@ from epsvae.subjects.ternary.library.layout import all_layout, extract_key_weigh
 from epsvae.subjects.ternary.map.prediction import Prediction
 from epsvae.subjects.ternary.map.scores import Scores
 from research.rows.judge import full_score
-from research.rows.row import Predictor
 
 FOREIGN = ("bases", "architectures")
 """Libraries of test runs alone."""
@@ -51,15 +50,6 @@ def _load(index: pd.DataFrame, root: Path) -> ExtractedSplit:
         index=index,
         anchors=anchors,
         architecture=architecture,
-    )
-
-
-def predict_foreign(predict: Predictor, splits: Sequence[ExtractedSplit]) -> Prediction:
-    """Predictions of every checkpoint of a library, in the order of the splits."""
-    parts = [predict(split) for split in splits]
-    points = [part.embeddings for part in parts if part.embeddings is not None]
-    return Prediction(
-        np.concatenate(points) if points else None, np.concatenate([p.metrics for p in parts])
     )
 
 

@@ -13,7 +13,7 @@ from epsvae.subjects.ternary.library.extracted import ExtractedSplit, load_split
 from epsvae.subjects.ternary.map.data import ARRAYS, BOTH, joined, load_map_data, mean_embedding
 from epsvae.subjects.ternary.map.scores import score
 from research.rows import ROWS
-from research.rows.evaluate import cell
+from research.rows.cells import cell
 from research.rows.judge import paired_table, study_table
 from research.rows.own import Trainings
 from research.ternary.build import build_libraries

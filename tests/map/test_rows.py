@@ -8,7 +8,7 @@ import torch
 
 from epsvae.errors import LibraryError
 from epsvae.subjects.ternary import METRIC_NAMES, VALUATION_COUNTS, Architecture
-from epsvae.subjects.ternary.map.data import MapData
+from epsvae.subjects.ternary.map.data import MapData, part
 from epsvae.subjects.ternary.map.ranges import link, unlink
 from research.rows import ROWS, features, function, graph, training, weights
 from research.rows.features import recipe_features
@@ -30,10 +30,7 @@ def quick(monkeypatch):
 
 
 def first_of(split, n=4):
-    arrays = ("weights", "rest", "embeddings", "metrics")
-    return replace(
-        split, index=split.index.head(n), **{name: getattr(split, name)[:n] for name in arrays}
-    )
+    return part(split, slice(n))
 
 
 def test_rows_come_in_the_order_of_what_they_see():

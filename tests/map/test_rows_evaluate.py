@@ -11,7 +11,8 @@ from epsvae.subjects.ternary.map import train
 from epsvae.subjects.ternary.map.data import load_map_data
 from epsvae.subjects.ternary.map.model import MapConfig
 from research.rows import ROWS, evaluate
-from research.rows.evaluate import OTHER_WIDTHS, cell, evaluate_rows
+from research.rows.cells import cell
+from research.rows.evaluate import OTHER_WIDTHS, evaluate_rows
 from research.rows.foreign import foreign_splits
 from research.rows.judge import STUDY_COLUMNS
 from research.rows.own import Trainings
