@@ -16,7 +16,10 @@ ROOT = Path(__file__).parents[1]
 
 
 def kept(folder: Path, compute: Callable[[], T], module: str, *keys: object) -> T:
-    """What `compute` gives, read from `folder` where `key` of the rest was computed before."""
+    """What `compute` gives, read from `folder` where `key` of the rest was computed before.
+
+    A killed computation leaves nothing; what another code or other keys gave stays, unread.
+    """
     path = folder / f"{key(module, *keys)}.joblib"
     if not path.is_file():
         with replacing(path) as temporary:
@@ -37,7 +40,15 @@ def fingerprint(*tables: pd.DataFrame) -> str:
 
 @cache
 def _code(module: str) -> str:
-    """Hash of a module and of all that it imports here; comments and docstrings do not count."""
+    return str(joblib.hash(sorted(sources(module).items())))
+
+
+def sources(module: str) -> dict[str, str]:
+    """The code of a module and of all of ours that it imports, by name.
+
+    Comments and docstrings do not count, nor do versions of what is installed. Modules are found
+    where they are imported by ``from … import``.
+    """
     found: dict[str, str] = {}
     missing = [module]
     while missing:
@@ -51,7 +62,7 @@ def _code(module: str) -> str:
             if isinstance(node, ast.ImportFrom):
                 missing += [f"{node.module}", *(f"{node.module}.{a.name}" for a in node.names)]
         found[name] = ast.dump(_Silent().visit(tree))
-    return str(joblib.hash(sorted(found.items())))
+    return found
 
 
 class _Silent(ast.NodeTransformer):

@@ -56,3 +56,9 @@ def test_data_are_known_by_their_rows():
     assert cache.fingerprint(index) == cache.fingerprint(index.copy())
     assert cache.fingerprint(index) != cache.fingerprint(index.assign(sha256=["0", "2"]))
     assert cache.fingerprint(index) != cache.fingerprint(index.head(1))
+
+
+def test_the_code_of_every_row_decides_what_a_cell_is():
+    found = cache.sources("research.rows.cells")
+    assert {f"research.rows.{name}" for name in ("features", "graph", "own", "weights")} <= {*found}
+    assert "research.rows.judge" not in found
