@@ -92,12 +92,21 @@ def bootstrap_weights(runs: np.ndarray) -> Weights | None:
     return _drawn(len(firsts))[:, codes] if len(firsts) > 1 else None
 
 
+def draws(
+    n_runs: int, size: int | None = None, replicates: int = REPLICATES, seed: int = BOOTSTRAP_SEED
+) -> Int[np.ndarray, "replicates size"]:
+    """Which runs each resampling draws, with replacement: as many as there are, or `size`."""
+    drawn: Int[np.ndarray, "replicates size"] = np.random.default_rng(seed).integers(
+        n_runs, size=(replicates, n_runs if size is None else size)
+    )
+    return drawn
+
+
 @cache
 def _drawn(n_runs: int) -> Float[np.ndarray, "replicates runs"]:
     """How often each run is drawn in each resampling."""
-    rng = np.random.default_rng(BOOTSTRAP_SEED)
-    drawn: Int[np.ndarray, "replicates runs"] = rng.integers(n_runs, size=(REPLICATES, n_runs))
-    return np.stack([np.bincount(draw, minlength=n_runs) for draw in drawn]).astype(float)
+    times = [np.bincount(drawn, minlength=n_runs) for drawn in draws(n_runs)]
+    return np.stack(times).astype(float)
 
 
 def resampled(

@@ -69,9 +69,9 @@ def study(
 
       epsvae study scaling
     """
-    from research.studies.run import STUDIES, run_study
+    from research.studies.run import run_study
 
-    run_study(artifacts, studies or STUDIES, seeds)
+    run_study(artifacts, studies, seeds)
 
 
 def bench(

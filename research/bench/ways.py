@@ -7,17 +7,13 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
-from sklearn.kernel_ridge import KernelRidge
 from torch import Tensor
 
 from epsvae.subjects.ternary import (
     Architecture,
     all_operations,
-    decode,
-    encode,
     evaluate,
     operation_trits,
-    project,
 )
 from epsvae.subjects.ternary.library.extracted import ExtractedSplit
 from epsvae.subjects.ternary.library.layout import all_layout, key_layout
@@ -27,8 +23,9 @@ from epsvae.subjects.ternary.map.model import MapConfig
 from epsvae.subjects.ternary.map.seed import SeedConfig, SeedVAE
 from epsvae.subjects.ternary.metrics import uniform_pairs
 from epsvae.subjects.ternary.network import State
-from research.rows.baselines import RIDGES, TREES, best_forest, inner_products, ridge_on_weights
-from research.rows.function import Estimator
+from research.rows.baselines import TREES, best_forest
+from research.rows.function import Estimator, run_anchors
+from research.rows.weights import best_slope, ridge_on_weights, weight_space
 from research.statistics import layer_statistics
 
 READING = "reading the weights once"
@@ -141,18 +138,12 @@ def metric_slopes(data: MapData) -> tuple[Float[Tensor, "3 weights"], Float[Tens
 
     A regression that is solved in the space of the training checkpoints need not be asked there.
     """
-    train, validation = data.train, data.validation
-    centre, mean = train.weights[:].mean(0), train.metrics[:].mean(0)
-    gram, kernel = (inner_products(split, train, centre) for split in (train, validation))
-    scale = float(np.trace(gram)) / len(gram)
-    fits = [
-        KernelRidge(alpha=ridge * scale, kernel="precomputed").fit(gram, train.metrics - mean)
-        for ridge in RIDGES
-    ]
-    errors = [np.square(fit.predict(kernel) + mean - validation.metrics).mean() for fit in fits]
-    dual = fits[int(np.argmin(errors))].dual_coef_
-    slopes = dual.T @ (train.weights[:] - centre)
-    return torch.from_numpy(slopes).float(), torch.from_numpy(mean - slopes @ centre).float()
+    train, validation, n = data.train, data.validation, len(data.train.metrics)
+    space = weight_space(train)
+    slope, mean = best_slope(space, train.metrics[:], validation, validation.metrics[:], n)
+    slopes = (space.basis @ slope / space.scale).T @ (train.weights[:] - space.centre)
+    intercept = mean - slopes @ space.centre
+    return torch.from_numpy(slopes).float(), torch.from_numpy(intercept).float()
 
 
 def flat_encoder(data: MapData) -> Way:
@@ -203,21 +194,17 @@ def anchors(data: MapData) -> Way:
     architecture, chosen = data.train.architecture, data.train.anchors
     trits, estimate = operation_trits(chosen), Estimator(chosen)
 
-    def run(few: Tensor) -> tuple[State, Tensor, Tensor]:
-        state = all_layout(architecture).unflatten(few)
-        mu = encode(state, architecture, trits)
-        return state, mu, project(state, architecture, mu, few[:, -1].view(-1, 1, 1))
-
     def few_metrics(few: Tensor) -> Tensor:
-        state, mu, points = run(few)
-        logits = decode(state, architecture, mu)
-        return estimate(points, (logits.argmax(-1) == trits + 1).all(-1))
+        return estimate(*run_anchors(few, architecture, trits))
+
+    def few_points(few: Tensor) -> Tensor:
+        return run_anchors(few, architecture, trits)[0]
 
     return Way(
         f"{len(chosen)} anchors",
         "function",
         lambda weights: torch.cat([few_metrics(few) for few in weights.split(ANCHORS_AT_ONCE)]),
-        lambda weights: torch.cat([run(few)[-1] for few in weights.split(ANCHORS_AT_ONCE)]),
+        lambda weights: torch.cat([few_points(few) for few in weights.split(ANCHORS_AT_ONCE)]),
         (trits, vars(estimate)),
     )
 

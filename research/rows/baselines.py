@@ -4,7 +4,6 @@ from collections.abc import Callable
 from typing import ParamSpec
 
 import numpy as np
-import torch
 from jaxtyping import Float
 from sklearn.ensemble import ExtraTreesRegressor
 from sklearn.neighbors import NearestNeighbors
@@ -20,9 +19,6 @@ Predictor = Callable[[ExtractedSplit], Prediction]
 
 MIN_LEAVES = (1, 2, 5)
 TREES = 300
-RIDGES = tuple(10.0**k for k in range(-6, 3))
-CHUNK = 4096
-"""Columns of the weight matrices that are in memory at a time."""
 LOWEST, HIGHEST = (0.0, -1.0, -1.0), (1.0, 1.0, 1.0)
 """Ranges of the metrics, in the order of `METRIC_NAMES`."""
 
@@ -66,67 +62,6 @@ def best_forest(
     ]
     errors = [np.abs(forest.predict(held_out) - truth).mean() for forest in forests]
     return forests[int(np.argmin(errors))]
-
-
-def ridge_on_weights(data: MapData) -> Predictor:
-    """Linear ridge regression from flat key weights to embeddings and metrics.
-
-    Solved in the space of the training checkpoints; its strength is chosen on validation runs, by
-    the embeddings' squared error for the embeddings and by the metrics' for the metrics.
-    """
-    train = data.train
-    centre = train.weights[:].mean(0)
-    gram = inner_products(train, train, centre)
-    scale = float(np.trace(gram)) / len(gram)
-    eigenvalues, basis = np.linalg.eigh(gram / scale)
-    n, shape = len(gram), train.embeddings.shape[1:]
-    points = train.embeddings[:].reshape(n, -1).astype("f8")
-    targets = {"points": points, "metrics": train.metrics[:]}
-    held_out = {
-        "points": data.validation.embeddings[:].reshape(len(data.validation.metrics), -1),
-        "metrics": data.validation.metrics[:],
-    }
-    kernel = inner_products(data.validation, train, centre) / scale
-    duals = {
-        what: _best_dual(eigenvalues, basis, targets[what], kernel, held_out[what])
-        for what in targets
-    }
-
-    def predict(split: ExtractedSplit) -> Prediction:
-        kernel = inner_products(split, train, centre) / scale
-        predicted = {what: kernel @ dual + targets[what].mean(0) for what, dual in duals.items()}
-        return Prediction(
-            predicted["points"].reshape(-1, *shape).astype(np.float32), predicted["metrics"]
-        )
-
-    return predict
-
-
-def _best_dual(
-    eigenvalues: Float[np.ndarray, "n"],
-    basis: Float[np.ndarray, "n n"],
-    targets: Float[np.ndarray, "n k"],
-    kernel: Float[np.ndarray, "m n"],
-    held_out: Float[np.ndarray, "m k"],
-) -> Float[np.ndarray, "n k"]:
-    """Dual coefficients of the ridge that is best on the held-out rows."""
-    mean = targets.mean(0)
-    rotated = basis.T @ (targets - mean)
-    duals = [basis @ (rotated / (eigenvalues.clip(0) + ridge)[:, None]) for ridge in RIDGES]
-    errors = [np.square(kernel @ dual + mean - held_out).mean() for dual in duals]
-    return duals[int(np.argmin(errors))]
-
-
-def inner_products(
-    a: ExtractedSplit, b: ExtractedSplit, centre: Float[np.ndarray, "weights"]
-) -> Float[np.ndarray, "n m"]:
-    """Inner products of centred key weights, a few columns at a time, summed in float64."""
-    total = torch.zeros(len(a.weights), len(b.weights), dtype=torch.float64)
-    for start in range(0, len(centre), CHUNK):
-        columns = slice(start, start + CHUNK)
-        x, y = (torch.from_numpy(part.weights[:, columns] - centre[columns]) for part in (a, b))
-        total += (x @ y.T).double()
-    return total.numpy()
 
 
 def in_range(fit: Callable[P, Predictor]) -> Callable[P, Predictor]:

@@ -1,4 +1,7 @@
-"""Regressions from a table of features: ridge, extremely randomised trees, gradient boosting."""
+"""Rows that read a table of features: statistics of the layers, or epoch and recipe.
+
+Ridge, extremely randomised trees and gradient boosting.
+"""
 
 from collections.abc import Callable
 from itertools import islice
@@ -9,6 +12,7 @@ from jaxtyping import Float
 from sklearn.ensemble import HistGradientBoostingRegressor
 from torch import nn
 
+from epsvae.errors import LibraryError
 from epsvae.map.ridge import fit_ridge
 from epsvae.subjects.ternary import METRIC_NAMES
 from epsvae.subjects.ternary.library.extracted import ExtractedSplit
@@ -17,9 +21,15 @@ from epsvae.subjects.ternary.map.prediction import Prediction
 from research.rows.baselines import TREES, best_forest
 from research.rows.row import Predictor
 from research.rows.targets import fit_targets
+from research.ternary.recipes import REGIMES
 
 Features = Callable[[ExtractedSplit], Float[np.ndarray, "n features"]]
 
+NUMBERS = (
+    *("lr", "encoder_a_lr_scale", "encoder_b_lr_scale", "radial_weight", "geodesic_weight"),
+    *("reconstruction_weight", "unfreeze_start", "coverage_floor", "max_radius"),
+)
+"""Columns of the index that a recipe fixes before its run starts."""
 CODE_TREES = 100
 RATES, MAX_ROUNDS, LEAF, FEATURE_SHARE = (0.03, 0.1), 400, 5, 0.3
 
@@ -50,7 +60,7 @@ def fit_linear(data: MapData, features: Features) -> Predictor:
     return predict
 
 
-def fit_trees(data: MapData, features: Features, seed: int) -> Predictor:
+def fit_trees(data: MapData, seed: int, features: Features) -> Predictor:
     """Extremely randomised trees (Geurts et al., 2006): one forest for metrics, one for codes."""
     targets = fit_targets(data.train)
     x, held_out = features(data.train), features(data.validation)
@@ -70,7 +80,7 @@ def fit_trees(data: MapData, features: Features, seed: int) -> Predictor:
     return predict
 
 
-def fit_boosting(data: MapData, features: Features, seed: int) -> Predictor:
+def fit_boosting(data: MapData, seed: int, features: Features) -> Predictor:
     """Gradient boosting (Friedman, 2001; histogram trees), one model a metric; no embeddings.
 
     Learning rate and number of trees are chosen on validation runs.
@@ -111,3 +121,17 @@ def _after(
 ) -> Float[np.ndarray, "n"]:
     """Prediction of a boosted model after its first trees."""
     return next(islice(model.staged_predict(x), rounds - 1, None))
+
+
+def recipe_features(split: ExtractedSplit) -> Float[np.ndarray, "n features"]:
+    """Epoch, share of the run that is done, one column a regime, and `NUMBERS`.
+
+    Raises LibraryError if the index does not know the recipes, as one of imported files.
+    """
+    index = split.index
+    if missing := {"epoch", "epochs", "regime", *NUMBERS} - set(index.columns):
+        raise LibraryError(f"index: expected the recipes' columns, missing {sorted(missing)}")
+    epoch = index["epoch"].to_numpy("f8")
+    regimes = [index["regime"].to_numpy() == regime for regime in REGIMES]
+    numbers = [index[name].to_numpy("f8") for name in NUMBERS]
+    return np.column_stack([epoch, epoch / index["epochs"].to_numpy("f8"), *regimes, *numbers])

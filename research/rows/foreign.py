@@ -1,6 +1,6 @@
 """Libraries that no row was fitted on: other bases, other architectures."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,8 +17,7 @@ from epsvae.subjects.ternary.library.files import load_checkpoint
 from epsvae.subjects.ternary.library.layout import all_layout, extract_key_weights, key_layout
 from epsvae.subjects.ternary.map.prediction import Prediction
 from epsvae.subjects.ternary.map.scores import Scores
-from research.rows.row import Predictor
-from research.rows.table import full_score, study_table
+from research.rows.judge import full_score
 
 FOREIGN = ("bases", "architectures")
 """Libraries of test runs alone."""
@@ -54,15 +53,6 @@ def _load(index: pd.DataFrame, root: Path) -> ExtractedSplit:
     )
 
 
-def predict_foreign(predict: Predictor, splits: Sequence[ExtractedSplit]) -> Prediction:
-    """Predictions of every checkpoint of a library, in the order of the splits."""
-    parts = [predict(split) for split in splits]
-    points = [part.embeddings for part in parts if part.embeddings is not None]
-    return Prediction(
-        np.concatenate(points) if points else None, np.concatenate([p.metrics for p in parts])
-    )
-
-
 def score_foreign(
     prediction: Prediction,
     splits: Sequence[ExtractedSplit],
@@ -84,25 +74,3 @@ def score_foreign(
         for field in ("runs", "predicted", "true")
     )
     return replace(parts[0], runs=runs, predicted=predicted, true=true, embedding=together)
-
-
-def foreign_table(
-    rows: Mapping[str, Sequence[Predictor]],
-    access: Mapping[str, str],
-    means: Mapping[str, Float[np.ndarray, "anchors dim"]],
-    index: pd.DataFrame,
-    root: Path | str,
-    library: str,
-) -> pd.DataFrame:
-    """The table of a foreign library, in the form of `study_table`.
-
-    `rows` maps a row's name to its predictors, one for each training seed; each must be able to
-    read every architecture of the library. `means` holds, by row, the training mean embedding of
-    the library that it was fitted on: R² and cosine gain are counted from there.
-    """
-    splits = foreign_splits(index, root, library)
-    scored = {
-        row: [score_foreign(predict_foreign(p, splits), splits, means[row]) for p in predictors]
-        for row, predictors in rows.items()
-    }
-    return study_table(scored, access, library, SPLIT)

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from epsvae.subjects.ternary import (
     VALUATION_COUNTS,
+    Architecture,
     decode,
     encode,
     operation_trits,
@@ -15,6 +16,7 @@ from epsvae.subjects.ternary import (
     target_distance,
 )
 from epsvae.subjects.ternary.library.extracted import ExtractedSplit
+from epsvae.subjects.ternary.library.layout import all_layout
 from epsvae.subjects.ternary.map.data import MapData, all_weights
 from epsvae.subjects.ternary.map.prediction import BATCH, Prediction
 from epsvae.subjects.ternary.map.sweep import pairwise_distances
@@ -35,10 +37,11 @@ def anchors_by_inference(data: MapData) -> Predictor:
 
     @torch.no_grad()
     def predict(split: ExtractedSplit) -> Prediction:
-        estimate = Estimator(split.anchors)
+        estimate, trits = Estimator(split.anchors), operation_trits(split.anchors)
         points, metrics = [], []
         for start in range(0, len(split.metrics), BATCH):
-            found, reconstructed = run_anchors(split, slice(start, start + BATCH))
+            vectors = all_weights(split, slice(start, start + BATCH))
+            found, reconstructed = run_anchors(vectors, split.architecture, trits)
             points.append(found.numpy())
             metrics.append(estimate(found, reconstructed).numpy())
         return Prediction(np.concatenate(points), np.concatenate(metrics))
@@ -47,15 +50,15 @@ def anchors_by_inference(data: MapData) -> Predictor:
 
 
 def run_anchors(
-    split: ExtractedSplit, rows: slice
+    vectors: Float[Tensor, "n weights"],
+    architecture: Architecture,
+    trits: Float[Tensor, "anchors 9"],
 ) -> tuple[Float[Tensor, "n anchors dim"], Bool[Tensor, "n anchors"]]:
-    """Embeddings of the anchors, and which of them some checkpoints reconstruct."""
-    vectors = all_weights(split, rows)
-    state = split.layout.unflatten(vectors)
-    trits = operation_trits(split.anchors)
-    mu = encode(state, split.architecture, trits.expand(len(vectors), -1, -1))
-    points = project(state, split.architecture, mu, vectors[:, -1].view(-1, 1, 1))
-    logits = decode(state, split.architecture, mu)
+    """Embeddings of the anchors, and which of them each checkpoint reconstructs."""
+    state = all_layout(architecture).unflatten(vectors)
+    mu = encode(state, architecture, trits.expand(len(vectors), -1, -1))
+    points = project(state, architecture, mu, vectors[:, -1].view(-1, 1, 1))
+    logits = decode(state, architecture, mu)
     return points, (logits.argmax(-1) == trits + 1).all(-1)
 
 

@@ -20,7 +20,6 @@ from epsvae.subjects.ternary import N_TRITS, Architecture
 from epsvae.subjects.ternary.map.data import MapData
 from epsvae.subjects.ternary.network import TRIT_VALUES, State
 from research.rows.row import Predictor
-from research.rows.targets import Targets
 from research.rows.training import Training, head, train_network
 
 CHANNELS, LAYERS, EDGE_CHANNELS = 24, 4, 2
@@ -163,8 +162,4 @@ class GraphEncoder(nn.Module):
 
 def neural_graph(data: MapData, seed: int, training: Training | None = None) -> Predictor:
     """Train a neural-graph encoder."""
-
-    def build(targets: Targets) -> nn.Module:
-        return GraphEncoder(targets.n_codes + len(targets.shift), targets.shape[1])
-
-    return train_network(build, data, training or TRAINING, seed)
+    return train_network(GraphEncoder, data, training or TRAINING, seed)

@@ -5,14 +5,12 @@ checkpoint has its own run's past among the training checkpoints. Numbers of the
 compared.
 """
 
-from dataclasses import replace
-
 import numpy as np
 from jaxtyping import Bool
 
 from epsvae.errors import LibraryError
 from epsvae.subjects.ternary.library.extracted import ExtractedSplit
-from epsvae.subjects.ternary.map.data import MapData, joined, runs_of
+from epsvae.subjects.ternary.map.data import MapData, joined, part, runs_of
 
 LATER = "later in the run"
 """Ending of the name of such a regime."""
@@ -41,8 +39,8 @@ def later_in_the_run(data: MapData) -> LaterData:
     the first. In memory: some 0.4 MB a training checkpoint.
     """
     splits = (data.train, data.validation, data.test)
-    train = joined([_part(split, _early(split)) for split in splits])
-    validation, test = (_part(split, ~_early(split)) for split in splits[1:])
+    train = joined([part(split, _early(split)) for split in splits])
+    validation, test = (part(split, ~_early(split)) for split in splits[1:])
     return LaterData(train, validation, test)
 
 
@@ -50,14 +48,3 @@ def _early(split: ExtractedSplit) -> Bool[np.ndarray, "n"]:
     """Which checkpoints lie in the first half of their run."""
     epochs = split.index["epoch"].groupby(runs_of(split))
     return (epochs.rank() <= (epochs.transform("size") + 1) // 2).to_numpy()
-
-
-def _part(split: ExtractedSplit, rows: Bool[np.ndarray, "n"]) -> ExtractedSplit:
-    return replace(
-        split,
-        weights=split.weights[rows],
-        rest=split.rest[rows],
-        embeddings=split.embeddings[rows],
-        metrics=split.metrics[rows],
-        index=split.index[rows].reset_index(drop=True),
-    )

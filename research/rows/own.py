@@ -1,7 +1,6 @@
 """The rows whose trainings are kept on disk: the default map, and the seed's models."""
 
-from collections.abc import Callable
-from functools import partial
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -10,22 +9,51 @@ import torch
 from epsvae.subjects.ternary.library.extracted import ExtractedSplit
 from epsvae.subjects.ternary.library.files import Checkpoint
 from epsvae.subjects.ternary.library.layout import MAX_RADIUS
-from epsvae.subjects.ternary.map.data import BOTH, MapData, all_weights, key_weights
+from epsvae.subjects.ternary.map.data import (
+    BOTH,
+    MapData,
+    all_weights,
+    key_weights,
+    load_both,
+    models_folder,
+)
 from epsvae.subjects.ternary.map.files import AnyMap, load_epsilon_vae
 from epsvae.subjects.ternary.map.model import EpsilonVAE
 from epsvae.subjects.ternary.map.prediction import Prediction, predict_split
 from epsvae.subjects.ternary.map.seed import SeedConfig
 from epsvae.subjects.ternary.map.train import train_default
-from research.rows.row import Predictor, Row
+from research.cache import fingerprint, key
+from research.rows.row import Predictor
 from research.seed_training import train_seed
-
-Place = Callable[[str, int], Path]
-"""(row, training seed) -> the file in which its training is kept."""
 
 SEED_ROWS = {"seed metrics-only": False, "seed hybrid": True}
 """Rows of the seed's models, and whether they decode embeddings."""
 ONE_MAP = f"default, {BOTH} libraries"
 """The default map again, fitted on every library that has training runs."""
+
+
+@dataclass(frozen=True)
+class Trainings:
+    """Where the trainings of one library's rows are.
+
+    Seed 0 is what `make reproduce` and the study of the seed's models train; others are kept in
+    `cache`, as are those of a `later` half of the runs.
+    """
+
+    artifacts: Path
+    library: str
+    cache: Path
+    later: bool = False
+
+    def file(self, name: str, seed: int, data: MapData) -> Path:
+        """File of one training."""
+        if seed or self.later:
+            known = fingerprint(data.train.index, data.validation.index)
+            return self.cache / key(__name__, name, seed, known) / "best.pt"
+        if name in SEED_ROWS:
+            return seed_training(self.artifacts, self.library, name)
+        library = BOTH if name == ONE_MAP else self.library
+        return models_folder(self.artifacts, library) / "best.pt"
 
 
 def seed_training(artifacts: Path, library: str, row: str) -> Path:
@@ -34,51 +62,35 @@ def seed_training(artifacts: Path, library: str, row: str) -> Path:
     return artifacts / "training" / f"{library}-seed-{kind}.pt"
 
 
-def own_rows(place: Place, load_both: Callable[[], MapData]) -> dict[str, Row]:
-    """The seed's rows and the default map's; what `place` has already is not trained again.
-
-    `load_both` gives the training runs of `ONE_MAP`, whichever library it is asked about.
-    """
-    fit_default = partial(_default, place)
-    return {
-        **{
-            name: Row("key weights", partial(_seed_model, place, name), trained=True)
-            for name in SEED_ROWS
-        },
-        "default, key weights": Row("key weights", partial(_key_only, fit_default), trained=True),
-        ONE_MAP: Row("all weights", partial(_one_map, place, load_both), trained=True, reads="any"),
-        "default": Row("all weights", partial(_all, fit_default), trained=True, reads="any"),
-    }
-
-
-def _default(place: Place, data: MapData, seed: int) -> AnyMap:
-    path = place("default", seed)
-    if not path.is_file():
-        train_default(data, path.parent, seed, weights_out=False)
-    return load_epsilon_vae(path)
-
-
-def _all(fit: Callable[[MapData, int], AnyMap], data: MapData, seed: int) -> Predictor:
-    return map_predictor(fit(data, seed))
-
-
-def _one_map(place: Place, load_both: Callable[[], MapData], data: MapData, seed: int) -> Predictor:
-    path = place(ONE_MAP, seed)
-    if not path.is_file():
-        train_default(load_both(), path.parent, seed, weights_out=False)
-    return map_predictor(load_epsilon_vae(path))
-
-
-def _key_only(fit: Callable[[MapData, int], AnyMap], data: MapData, seed: int) -> Predictor:
-    model = fit(data, seed)
-    return lambda split: predict_split(model, split, key_weights)
-
-
-def _seed_model(place: Place, name: str, data: MapData, seed: int) -> Predictor:
-    path, hybrid = place(name, seed), SEED_ROWS[name]
+def fit_seed(name: str, data: MapData, seed: int, trainings: Trainings) -> Predictor:
+    """One of the seed's models."""
+    path, hybrid = trainings.file(name, seed, data), SEED_ROWS[name]
     config = SeedConfig(hybrid, n_weights=data.train.weights.shape[1])
     model, _ = train_seed(config, data, seed, progress=False, checkpoint_path=path)
     return lambda split: predict_split(model, split, key_weights, embeddings=hybrid)
+
+
+def fit_default(data: MapData, seed: int, trainings: Trainings, name: str = "default") -> Predictor:
+    """The default map."""
+    return map_predictor(_trained(name, data, seed, trainings))
+
+
+def fit_one_map(data: MapData, seed: int, trainings: Trainings) -> Predictor:
+    """`ONE_MAP`, whichever library it is asked about."""
+    return fit_default(load_both(trainings.artifacts), seed, trainings, ONE_MAP)
+
+
+def fit_key_weights(data: MapData, seed: int, trainings: Trainings) -> Predictor:
+    """The default map, told nothing but the key weights."""
+    model = _trained("default", data, seed, trainings)
+    return lambda split: predict_split(model, split, key_weights)
+
+
+def _trained(name: str, data: MapData, seed: int, trainings: Trainings) -> AnyMap:
+    path = trainings.file(name, seed, data)
+    if not path.is_file():
+        train_default(data, path.parent, seed, weights_out=False)
+    return load_epsilon_vae(path)
 
 
 def map_predictor(model: AnyMap) -> Predictor:

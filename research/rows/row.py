@@ -23,10 +23,12 @@ class Row:
     """One row. ``fit(data, seed)`` may look at training runs, and select on validation runs."""
 
     access: Access
-    fit: Callable[[MapData, int], Predictor]
+    fit: Callable[..., Predictor]
     trained: bool = False
     """Whether the seed matters: such a row is fitted with several."""
     reads: Reads = "same"
+    kept: bool = False
+    """Whether its trainings are files: then it is ``fit(data, seed, trainings)``."""
 
     def can_read(self, architecture: Architecture, trained_on: Architecture) -> bool:
         """Whether the row, fitted on checkpoints of one architecture, can read another."""

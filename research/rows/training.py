@@ -1,4 +1,4 @@
-"""Training of the rows that learn from scratch: Adam, one cycle, the best epoch on validation."""
+"""Rows that learn from scratch: Adam, one cycle, the best epoch on validation; and one of them."""
 
 import copy
 import logging
@@ -10,15 +10,18 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from epsvae.subjects.ternary import N_TRITS, Architecture, decode, encode, project
 from epsvae.subjects.ternary.library.extracted import ExtractedSplit
 from epsvae.subjects.ternary.map.data import MapData, Rows, all_weights
 from epsvae.subjects.ternary.map.prediction import Prediction
+from epsvae.subjects.ternary.network import TRIT_VALUES, State
 from research.rows.row import Predictor
 from research.rows.targets import Targets, fit_targets
 
 log = logging.getLogger(__name__)
 
 READ_BATCH = 64
+N_PROBES, SEED_DIM, HIDDEN = 64, 32, 32
 
 
 @dataclass(frozen=True)
@@ -30,18 +33,22 @@ class Training:
     batch_size: int = 32
 
 
+TRAINING = Training(epochs=80, lr=5e-4)
+"""Of the probe-only encoder."""
+
+
 def train_network(
-    build: Callable[[Targets], nn.Module], data: MapData, training: Training, seed: int
+    network_class: Callable[[int, int], nn.Module], data: MapData, training: Training, seed: int
 ) -> Predictor:
     """Train a network from weights to `Targets.of`; predict with its best epoch.
 
-    The network is called with (state, architecture, max radius) of stacked checkpoints. The
-    caller's random state is left alone.
+    It is built for a number of outputs and a dimension of the ball, and called with (state,
+    architecture, max radius) of stacked checkpoints. The caller's random state is left alone.
     """
     targets = fit_targets(data.train)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network = build(targets)
+        network = network_class(targets.n_codes + len(targets.shift), targets.shape[1])
         _train(network, data, targets, training)
     network.eval()
 
@@ -129,3 +136,33 @@ def head(n_features: int, n_outputs: int, width: int = 256, dropout: float = 0.1
         nn.Dropout(dropout),
         nn.Linear(width, n_outputs),
     )
+
+
+class ProbeEncoder(nn.Module):
+    """A probe-only encoder (after ProbeGen, Kahana et al., 2024), for any widths and depths.
+
+    Probe inputs come out of a deep linear generator, pass through the checkpoint's encoder A, its
+    projection A and its decoder, and a perceptron reads the answers: invariant to permuted hidden
+    units. The default map's sweep is its relative; what this row lacks is the closed form to start
+    from.
+    """
+
+    def __init__(self, n_outputs: int, dim: int, n_probes: int = N_PROBES) -> None:
+        super().__init__()
+        self.seeds = nn.Parameter(torch.randn(n_probes, SEED_DIM))
+        self.generator = nn.Sequential(nn.Linear(SEED_DIM, HIDDEN), nn.Linear(HIDDEN, N_TRITS))
+        self.head = head(n_probes * (dim + N_TRITS * TRIT_VALUES), n_outputs)
+
+    def forward(
+        self, state: State, architecture: Architecture, max_radius: Float[Tensor, "n"]
+    ) -> Float[Tensor, "n outputs"]:
+        """Outputs of n stacked checkpoints."""
+        mu = encode(state, architecture, self.generator(self.seeds)[None])
+        points = project(state, architecture, mu, max_radius.view(-1, 1, 1))
+        logits = decode(state, architecture, mu)
+        return self.head(torch.cat([points.flatten(1), logits.flatten(1)], dim=1))
+
+
+def probe_encoder(data: MapData, seed: int, training: Training | None = None) -> Predictor:
+    """Train a probe-only encoder."""
+    return train_network(ProbeEncoder, data, training or TRAINING, seed)

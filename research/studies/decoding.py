@@ -5,9 +5,9 @@ checkpoint, averages of the two nearest ones, noise, the mean weights of the lib
 carries too few weights for this, so its table does.
 """
 
-import hashlib
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +17,6 @@ from jaxtyping import Float
 from torch import Tensor
 from tqdm import tqdm
 
-from epsvae.atomic import replacing
 from epsvae.errors import LibraryError
 from epsvae.subjects.ternary import METRIC_NAMES
 from epsvae.subjects.ternary.map.data import (
@@ -32,13 +31,13 @@ from epsvae.subjects.ternary.map.prediction import Prediction, predict_split
 from epsvae.subjects.ternary.map.release import open_release
 from epsvae.subjects.ternary.map.scores import Scores, score
 from epsvae.subjects.ternary.map.train_weights import (
-    WeightTraining,
     fit_weight_decoder,
     mean_weights,
 )
 from epsvae.subjects.ternary.uses.decode import Realised, map_sha256, realise, run_weights
 from epsvae.subjects.ternary.uses.mix import add_noise, spherical_average
 from epsvae.uses.average import linear_average, nearest
+from research.cache import fingerprint, kept
 from research.publish import encode_split
 
 SEEDS = (0, 1, 2)
@@ -61,26 +60,22 @@ def decoding_table(artifacts: Path, release: Path, cache: Path) -> pd.DataFrame:
     seed by seed through `cache`. Raises LibraryError for a map without a weight decoder.
     """
     cells = tqdm(decoding_cells(artifacts, release, cache), desc="decoded", unit="cell")
-    return pd.concat([pd.read_parquet(path) for path in cells], ignore_index=True)
+    return pd.concat(list(cells), ignore_index=True)
 
 
-def decoding_cells(artifacts: Path, release: Path, cache: Path) -> Iterator[Path]:
-    """Compute what is missing; gives the file of each library and seed."""
+def decoding_cells(artifacts: Path, release: Path, cache: Path) -> Iterator[pd.DataFrame]:
+    """What each library and seed gives."""
     opened = open_release(release)
     for library, folder in ARRAYS.items():
         model = opened.map(library)
         if not isinstance(model, EpsilonVAE) or model.weight_decoder is None:
             raise LibraryError(f"{release / library}: expected a map that decodes weights")
         data = load_map_data(artifacts / folder)
+        indices = data.train.index, data.validation.index, data.test.index
+        known = map_sha256(model), fingerprint(*indices)
         for seed in SEEDS:
-            keys = library, seed, map_sha256(model), WeightTraining(), NOISES
-            digest = hashlib.sha256(repr(keys).encode()).hexdigest()[:16]
-            path = cache / f"{library}-{seed}-{digest}.parquet"
-            if not path.is_file():
-                frame = seed_table(model, data, seed).assign(library=library)[list(COLUMNS)]
-                with replacing(path) as temporary:
-                    frame.to_parquet(temporary, index=False)
-            yield path
+            frame = kept(cache, partial(seed_table, model, data, seed), __name__, seed, *known)
+            yield frame.assign(library=library)[list(COLUMNS)]
 
 
 def seed_table(model: EpsilonVAE, data: MapData, seed: int) -> pd.DataFrame:

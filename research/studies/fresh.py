@@ -12,9 +12,10 @@ from epsvae.subjects.ternary.library.extract import extract_library
 from epsvae.subjects.ternary.library.extracted import ExtractedSplit, load_split
 from epsvae.subjects.ternary.map.data import ARRAYS, BOTH, joined, load_map_data, mean_embedding
 from epsvae.subjects.ternary.map.scores import score
-from research.rows.cells import fill_cell, read_prediction
-from research.rows.evaluate import known_rows
-from research.rows.table import paired_table, study_table
+from research.rows import ROWS
+from research.rows.cells import cell
+from research.rows.judge import paired_table, study_table
+from research.rows.own import Trainings
 from research.ternary.build import build_libraries
 from research.ternary.catalogue import fresh
 from research.trust.summary import coverage_table
@@ -62,16 +63,14 @@ def _rows(
     """The protocol and the paired differences of one library, every row fitted once."""
     torch.set_num_threads(1)
     data, split = load_map_data(artifacts / ARRAYS[library]), _new_runs(artifacts, library)
-    known = known_rows(artifacts, library, cache / library)
-    rows = {name: known[name] for name in names or known}
+    trainings = Trainings(artifacts, library, cache)
+    rows = {name: ROWS[name] for name in names or ROWS}
     mean = mean_embedding(data)
     scored = {}
     for name, row in rows.items():
-        path = cache / library / f"{name}.npz"
-        fill_cell(path, row, data, 0, {FRESH: [split]})
-        prediction = read_prediction(path, FRESH)
-        if prediction is not None:
-            scored[name] = [score(prediction, split, mean)]
+        found = cell(name, row, data, 0, {FRESH: [split]}, trainings).predictions
+        if FRESH in found:
+            scored[name] = [score(found[FRESH], split, mean)]
     access = {name: str(row.access) for name, row in rows.items()}
     return (
         study_table(scored, access, library, FRESH),

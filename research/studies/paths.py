@@ -1,14 +1,13 @@
 """Paths between frozen and unfrozen test runs: every pair of the two groups, in both libraries."""
 
-import hashlib
 from collections.abc import Iterator
+from functools import partial
 from itertools import product
 from pathlib import Path
 
 import pandas as pd
 from tqdm import tqdm
 
-from epsvae.atomic import replacing
 from epsvae.errors import LibraryError
 from epsvae.subjects.ternary.library.files import load_checkpoint
 from epsvae.subjects.ternary.library.index import read_index
@@ -16,6 +15,7 @@ from epsvae.subjects.ternary.map.files import load_epsilon_vae
 from epsvae.subjects.ternary.map.model import EpsilonVAE
 from epsvae.subjects.ternary.uses.decode import map_sha256
 from epsvae.subjects.ternary.uses.interpolate import COLUMNS, interpolate_checkpoints
+from research.cache import kept
 
 LIBRARIES = ("aligned", "unaligned")
 REGIMES = ("frozen", "unfrozen")
@@ -30,13 +30,12 @@ def path_table(artifacts: Path, release: Path, cache: Path) -> pd.DataFrame:
     Reads the files of the libraries under `artifacts` and the maps of `release`; resumable pair by
     pair through `cache`. Raises LibraryError where a library has no runs of one of `REGIMES`.
     """
-    cells = tqdm(path_cells(artifacts, release, cache), desc="paths", unit="pair")
-    return pd.concat([pd.read_parquet(path) for path in cells], ignore_index=True)
+    cells = tqdm(path_cells(artifacts / "library", release, cache), desc="paths", unit="pair")
+    return pd.concat(list(cells), ignore_index=True)
 
 
-def path_cells(artifacts: Path, release: Path, cache: Path) -> Iterator[Path]:
-    """Walk the paths that are missing; gives the file of each pair."""
-    root = artifacts / "library"
+def path_cells(root: Path, release: Path, cache: Path) -> Iterator[pd.DataFrame]:
+    """The path of each pair."""
     index = read_index(root)
     for library in LIBRARIES:
         model = load_epsilon_vae(release / library / "map.pt")
@@ -44,12 +43,8 @@ def path_cells(artifacts: Path, release: Path, cache: Path) -> Iterator[Path]:
             raise LibraryError(f"{release / library}: expected a map that decodes weights")
         digest = map_sha256(model)
         for a, b in pairs(index, library):
-            keys = library, digest, a["sha256"], b["sha256"], SHARES
-            name = hashlib.sha256(repr(keys).encode())
-            path = cache / f"{name.hexdigest()[:16]}.parquet"
-            if not path.is_file():
-                _walk(model, root, a, b, path)
-            yield path
+            asked = library, digest, a["sha256"], b["sha256"]
+            yield kept(cache, partial(_walk, model, root, a, b), __name__, *asked)
 
 
 def pairs(index: pd.DataFrame, library: str) -> list[tuple[pd.Series, pd.Series]]:
@@ -62,9 +57,7 @@ def pairs(index: pd.DataFrame, library: str) -> list[tuple[pd.Series, pd.Series]
     return list(product(first, second))
 
 
-def _walk(model: EpsilonVAE, root: Path, a: pd.Series, b: pd.Series, path: Path) -> None:
+def _walk(model: EpsilonVAE, root: Path, a: pd.Series, b: pd.Series) -> pd.DataFrame:
     first, second = (load_checkpoint(root / row["file"]) for row in (a, b))
     frame = interpolate_checkpoints(model, first, second, SHARES)
-    frame = frame.assign(library=a["library"], run_a=a["run"], run_b=b["run"])
-    with replacing(path) as temporary:
-        frame[list(PATH_COLUMNS)].to_parquet(temporary, index=False)
+    return frame.assign(library=a["library"], run_a=a["run"], run_b=b["run"])[list(PATH_COLUMNS)]

@@ -1,6 +1,5 @@
 """What of a checkpoint to read: sweep, layer statistics or weight deltas, alone and together."""
 
-import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -14,8 +13,9 @@ from epsvae.subjects.ternary.map.fit import fit_map, fit_readers, principal_code
 from epsvae.subjects.ternary.map.model import EpsilonVAE, MapConfig
 from epsvae.subjects.ternary.map.prediction import Prediction
 from epsvae.subjects.ternary.map.ranges import FINEST, link_coverage
+from research.rows.row import Predictor
+from research.rows.weights import WeightSpace, weight_space
 from research.statistics import split_statistics
-from research.studies.cells import Predictor
 
 READINGS = {
     "sweep": ("sweep",),
@@ -33,8 +33,8 @@ def fit_readings(data: MapData, seed: int, kinds: tuple[str, ...]) -> Predictor:
     """The map's closed form on other features: the same decoder and the same ridges, so that rows
     differ in what they read and in nothing else."""
     model = fit_map(data, MapConfig(seed=seed))
-    basis = _delta_basis(data.train)
-    train, validation = (_features(model, basis, s, kinds) for s in (data.train, data.validation))
+    space = weight_space(data.train)
+    train, validation = (_features(model, space, s, kinds) for s in (data.train, data.validation))
     codes = [
         principal_codes(model.decoder, embeddings_of(s)) for s in (data.train, data.validation)
     ]
@@ -44,7 +44,7 @@ def fit_readings(data: MapData, seed: int, kinds: tuple[str, ...]) -> Predictor:
 
     @torch.no_grad()
     def predict(split: ExtractedSplit) -> Prediction:
-        x = _features(model, basis, split, kinds)
+        x = _features(model, space, split, kinds)
         metrics = torch.cat([read(v) for read, v in zip(readers, x[1:], strict=True)], 1)
         z = torch.cat([geometry(x[0]), model.link(metrics, FINEST)], 1)
         return Prediction(model.decode_embeddings(z).numpy(), model.predict_metrics(z).numpy())
@@ -78,7 +78,7 @@ def _ridge(train: tuple[Tensor, Tensor], validation: tuple[Tensor, Tensor]) -> n
 
 def _features(
     model: EpsilonVAE,
-    basis: tuple[Tensor, Tensor],
+    space: WeightSpace,
     split: ExtractedSplit,
     kinds: tuple[str, ...],
 ) -> list[Float[Tensor, "n _"]]:
@@ -87,21 +87,9 @@ def _features(
     if "statistics" in kinds:
         shared.append(torch.from_numpy(split_statistics(split)).float())
     if "deltas" in kinds:
-        mean, directions = basis
-        weights = torch.from_numpy(np.array(split.weights[:], dtype=np.float32))
-        shared.append((weights - mean) @ directions)
+        shared.append(torch.from_numpy(space.coordinates(split)[:, :N_DELTAS]).float())
     if "sweep" not in kinds:
         return [torch.cat(shared, 1)] * (1 + len(METRIC_NAMES))
     readings = read_split(model, split)
     own = (readings.geometry(), *readings.metric_features())
     return [torch.cat([x, *shared], 1) for x in own]
-
-
-def _delta_basis(split: ExtractedSplit) -> tuple[Tensor, Tensor]:
-    """Mean key weights and the leading directions around them."""
-    weights = torch.from_numpy(np.array(split.weights[:], dtype=np.float32))
-    mean = weights.mean(0)
-    centred = weights - mean
-    eigenvalues, basis = torch.linalg.eigh((centred @ centred.T).double())
-    leading = basis[:, -N_DELTAS:] / eigenvalues[-N_DELTAS:].clamp_min(1e-12).sqrt()
-    return mean, centred.T @ leading.float()

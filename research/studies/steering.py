@@ -16,7 +16,6 @@ from joblib import Parallel, delayed
 from torch import Tensor
 from tqdm import tqdm
 
-from epsvae.atomic import replacing
 from epsvae.errors import EpsvaeError
 from epsvae.subjects.ternary import METRIC_NAMES
 from epsvae.subjects.ternary.library.layout import MAX_RADIUS, all_layout
@@ -27,6 +26,7 @@ from epsvae.subjects.ternary.uses.goals import Goal, at_least, toward_front
 from epsvae.subjects.ternary.uses.steer import Steering, descend, steer
 from epsvae.uses.density import Density, fit_density
 from epsvae.uses.pareto import find_pareto_efficient
+from research.cache import fingerprint, kept
 
 OBJECTIVES = ("coverage", "distance_correlation")
 """Metrics that are to be large, and pull against each other."""
@@ -56,25 +56,20 @@ def steering_table(
     model = opened.map(LIBRARY)
     if not isinstance(model, EpsilonVAE) or model.weight_decoder is None:
         raise EpsvaeError(f"{release}: expected a map with a weight decoder, found one without")
-    steering, stamp = steering or Steering(), map_sha256(model)[:12]
-    starts, density = front_starts(opened), fit_density(_z_of(opened.latents(LIBRARY), "train"))
-    parts = {
-        cache / f"{stamp}-{steering.steps}-{name}.parquet": part
-        for name, part in _parts(model, starts, density, steering)
-    }
-    missing = [(path, part) for path, part in parts.items() if not path.is_file()]
-    found = Parallel(n_jobs=n_jobs, return_as="generator_unordered")(
-        delayed(_keep)(path, part) for path, part in missing
+    starts, latents = front_starts(opened), opened.latents(LIBRARY)
+    steering, density = steering or Steering(), fit_density(_z_of(latents, "train"))
+    parts = list(_parts(model, starts, density, steering))
+    known = map_sha256(model), fingerprint(starts, latents), steering
+    found = Parallel(n_jobs=n_jobs, return_as="generator")(
+        delayed(_kept)(cache, part, name, *known) for name, part in parts
     )
-    for _ in tqdm(found, desc="steering", unit="climb", total=len(missing)):
-        pass
-    return pd.concat([pd.read_parquet(path) for path in parts], ignore_index=True)
+    climbs = tqdm(found, desc="steering", unit="climb", total=len(parts))
+    return pd.concat(list(climbs), ignore_index=True)
 
 
-def _keep(path: Path, part: Callable[[], pd.DataFrame]) -> None:
+def _kept(cache: Path, part: Callable[[], pd.DataFrame], *asked: object) -> pd.DataFrame:
     torch.set_num_threads(1)
-    with replacing(path) as temporary:
-        part().to_parquet(temporary, index=False)
+    return kept(cache, part, __name__, *asked)
 
 
 def front_starts(release: Release) -> pd.DataFrame:

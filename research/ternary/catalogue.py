@@ -5,7 +5,8 @@ checkpoints from 7 later runs, all on one base and one projection init; 24 test 
 ever selected on. The other libraries ask what a map does where that comfort ends.
 """
 
-from collections.abc import Iterator
+from collections.abc import Sequence
+from dataclasses import replace
 from itertools import cycle, islice
 from typing import Any
 
@@ -16,6 +17,9 @@ from epsvae.subjects.ternary import Architecture
 from research.ternary.recipes import BaseRecipe, Recipe, Regime, Split, draw_recipe
 
 MIX: tuple[Regime, ...] = ("frozen", "progressive", "unfrozen", "homeostatic")
+
+Planned = tuple[Regime, dict[str, Any]]
+"""A run before its hyperparameters are drawn: its regime, and the fields that are not drawn."""
 
 LONG = {"epochs": 25, "n_checkpoints": 20}
 SHORT = {"epochs": 22, "n_checkpoints": 11}
@@ -65,7 +69,7 @@ def aligned() -> list[Recipe]:
     plan: list[tuple[Split, dict[str, int]]] = [("train", length) for length in train]
     plan.extend([("validation", SHORT)] * 7)
     plan.extend([("test", SHORT)] * 24)
-    return _draw("aligned", plan, rng)
+    return _mixed("aligned", plan, rng)
 
 
 def unaligned() -> list[Recipe]:
@@ -74,7 +78,7 @@ def unaligned() -> list[Recipe]:
     plan: list[tuple[Split, dict[str, int]]] = [("train", SPARSE)] * 192
     plan.extend([("validation", SPARSE)] * 16)
     plan.extend([("test", SPARSE)] * 32)
-    return _draw("unaligned", plan, rng, first_init=1000)
+    return _mixed("unaligned", plan, rng, first_init=1000)
 
 
 def fresh(library: str, n_runs: int) -> list[Recipe]:
@@ -88,95 +92,60 @@ def fresh(library: str, n_runs: int) -> list[Recipe]:
         raise LibraryError(f"library: expected {' or '.join(drawn)}, found {library!r}")
     seed, length, first_init = drawn[library]
     plan: list[tuple[Split, dict[str, int]]] = [("test", length)] * n_runs
-    return _draw(f"fresh-{library}", plan, np.random.default_rng(seed), first_init)
+    return _mixed(f"fresh-{library}", plan, np.random.default_rng(seed), first_init)
 
 
 def bases() -> list[Recipe]:
     """Test runs off the shared base: 3 other bases with 3 runs each, 4 runs from scratch."""
-    rng = np.random.default_rng(3)
-    runs: list[tuple[Regime, int]] = [
-        (regime, seed) for seed in (1, 2, 3) for regime in ("frozen", "progressive", "unfrozen")
-    ]
-    runs += [("scratch", seed) for seed in (4, 5, 6, 7)]
-    return [
-        draw_recipe(
-            regime,
-            rng,
-            name=f"bases-{started:03d}",
-            library="bases",
-            split="test",
-            started=started,
-            base=BaseRecipe(name=f"base-{seed}", seed=seed),
-            **SPARSE,
-        )
-        for started, (regime, seed) in enumerate(runs)
-    ]
+    plan: list[Planned] = []
+    for seed in range(1, 8):
+        base = {"base": BaseRecipe(name=f"base-{seed}", seed=seed)}
+        regimes: tuple[Regime, ...] = ("frozen", "progressive", "unfrozen")
+        plan += [(regime, base | SPARSE) for regime in (regimes if seed < 4 else ("scratch",))]
+    return _draw("bases", plan, np.random.default_rng(3))
 
 
 def architectures() -> list[Recipe]:
     """Two test runs of each other architecture, one frozen and one released."""
-    rng = np.random.default_rng(4)
-    runs = [(name, regime) for name in ARCHITECTURES for regime in ("frozen", "unfrozen")]
-    return [
-        draw_recipe(
-            regime,  # type: ignore[arg-type]
-            rng,
-            name=f"architectures-{started:03d}-{name}",
-            library="architectures",
-            split="test",
-            started=started,
-            base=BaseRecipe(name=f"base-{name}", architecture=ARCHITECTURES[name]),
-            **SPARSE,
-        )
-        for started, (name, regime) in enumerate(runs)
+    regimes: tuple[Regime, ...] = ("frozen", "unfrozen")
+    plan: list[Planned] = [
+        (regime, {"base": BaseRecipe(name=f"base-{name}", architecture=network)} | SPARSE)
+        for name, network in ARCHITECTURES.items()
+        for regime in regimes
     ]
+    recipes = _draw("architectures", plan, np.random.default_rng(4))
+    return [replace(r, name=f"{r.name}-{r.base.name.removeprefix('base-')}") for r in recipes]
 
 
 def oracle() -> list[Recipe]:
     """Runs that keep a reconstruction term: the region that a map should point to unseen."""
-    rng = np.random.default_rng(5)
-    return [
-        draw_recipe(
-            "oracle",
-            rng,
-            name=f"oracle-{started:03d}",
-            library="oracle",
-            split="test",
-            started=started,
-            **SPARSE,
-        )
-        for started in range(6)
-    ]
+    return _draw("oracle", [("oracle", SPARSE)] * 6, np.random.default_rng(5))
 
 
-def _draw(
+def _mixed(
     library: str,
-    plan: list[tuple[Split, dict[str, int]]],
+    lengths: Sequence[tuple[Split, dict[str, int]]],
     rng: np.random.Generator,
     first_init: int | None = None,
 ) -> list[Recipe]:
-    """One recipe for each planned run, in the order in which the runs are started.
+    """One recipe for each planned run, of the regimes of `MIX` in equal shares and random order.
 
     All share one projection init, or each has its own, numbered from `first_init` on.
     """
-    return [
-        draw_recipe(
-            regime,
-            rng,
-            name=f"{library}-{started:03d}",
-            library=library,
-            split=split,
-            started=started,
-            init_seed=0 if first_init is None else first_init + started,
-            **length,
-        )
-        for started, ((split, length), regime) in enumerate(
-            zip(plan, _regimes(len(plan), rng), strict=True)
-        )
-    ]
+    regimes = list(islice(cycle(MIX), len(lengths)))
+    plan: list[Planned] = []
+    for started, (i, (split, length)) in enumerate(
+        zip(rng.permutation(len(lengths)), lengths, strict=True)
+    ):
+        init = 0 if first_init is None else first_init + started
+        plan.append((regimes[i], {"split": split, "init_seed": init, **length}))
+    return _draw(library, plan, rng)
 
 
-def _regimes(n_runs: int, rng: np.random.Generator) -> Iterator[Any]:
-    """The four regimes in equal shares, in random order."""
-    regimes = list(islice(cycle(MIX), n_runs))
-    return (regimes[i] for i in rng.permutation(n_runs))
+def _draw(library: str, plan: Sequence[Planned], rng: np.random.Generator) -> list[Recipe]:
+    """One recipe for each planned run, in the order in which the runs are started."""
+    recipes = []
+    for started, (regime, fields) in enumerate(plan):
+        known = {"name": f"{library}-{started:03d}", "library": library, "split": "test"}
+        recipes.append(draw_recipe(regime, rng, **(known | {"started": started} | fields)))
+    return recipes

@@ -15,7 +15,7 @@ from epsvae.subjects.ternary.map.fingerprint import checkpoint_fingerprint
 from epsvae.subjects.ternary.map.model import EpsilonVAE
 from epsvae.subjects.ternary.map.offmap import OffMap
 from epsvae.subjects.ternary.network import State
-from epsvae.subjects.ternary.symmetry import hidden_layers
+from epsvae.subjects.ternary.symmetry import hidden_layers, reorder
 
 Change = Callable[[State, Architecture, torch.Generator], dict[str, Tensor]]
 
@@ -39,14 +39,10 @@ def permute(
     state: State, architecture: Architecture, generator: torch.Generator
 ) -> dict[str, Tensor]:
     """The same function: hidden units of every layer in another order."""
-    new = dict(state)
     for layer in hidden_layers(architecture):
-        order = torch.randperm(len(new[layer.rows[0]]), generator=generator)
-        for name in layer.rows:
-            new[name] = new[name][order]
-        for name in layer.columns:
-            new[name] = new[name][:, order]
-    return new
+        order = torch.randperm(len(state[layer.rows[0]]), generator=generator)
+        state = reorder(state, layer, order)
+    return dict(state)
 
 
 def rescale(

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from jaxtyping import Float
+from numpy.random import Generator
 from torch import Tensor
 
 from epsvae.subjects.ternary import METRIC_NAMES, evaluate, init_state
@@ -60,10 +61,13 @@ def draw_samples(data: MapData, others: Sequence[MapData], root: Path) -> Iterat
             yield _extracted(library, split)
     yield _random(test)
     rng = np.random.default_rng(0)
-    layers = read_matrices(test.architecture)
-    for damage in (*DAMAGES, *FAINT):
-        yield _broken(test, damage, layers, rng)
-    yield from _harmless(test, rng)
+    read, unread = read_matrices(test.architecture), unread_matrices(test.architecture)
+    for damage in DAMAGES:
+        yield _broken(test, damage, read, damage.kind, N_BROKEN, rng)
+    for damage in FAINT:
+        yield _broken(test, damage, read, f"faint {damage.kind}", N_FAINT, rng)
+    for damage in DAMAGES:
+        yield _broken(test, damage, unread, UNREAD, N_FAINT, rng)
 
 
 def _extracted(kind: str, split: ExtractedSplit) -> Sample:
@@ -88,38 +92,18 @@ def _random(split: ExtractedSplit) -> Sample:
 
 
 def _broken(
-    split: ExtractedSplit, damage: Damage, layers: Sequence[str], rng: np.random.Generator
+    split: ExtractedSplit, damage: Damage, layers: Sequence[str], kind: str, n: int, rng: Generator
 ) -> Sample:
-    faint = damage in FAINT
-    n, kind = (N_FAINT, f"faint {damage.kind}") if faint else (N_BROKEN, damage.kind)
+    """Damaged checkpoints; where no behaviour can see it they keep the true metrics."""
     rows = _spread(split, n, rng)
     vectors, places = break_checkpoints(
         all_weights(split, rows), split.architecture, damage, layers, rng
     )
-    metrics, runs = _measured(vectors, split), runs_of(split)[rows]
-    return Sample(kind, split, vectors, metrics, runs, places, damage.strength)
+    metrics = split.metrics[rows] if kind == UNREAD else _measured(vectors, split)
+    return Sample(kind, split, vectors, metrics, runs_of(split)[rows], places, damage.strength)
 
 
-def _harmless(split: ExtractedSplit, rng: np.random.Generator) -> Iterator[Sample]:
-    """Damage where no behaviour can see it: the true metrics are the unbroken checkpoint's."""
-    layers = unread_matrices(split.architecture)
-    for damage in DAMAGES:
-        rows = _spread(split, N_FAINT, rng)
-        vectors, places = break_checkpoints(
-            all_weights(split, rows), split.architecture, damage, layers, rng
-        )
-        yield Sample(
-            UNREAD,
-            split,
-            vectors,
-            split.metrics[rows],
-            runs_of(split)[rows],
-            places,
-            damage.strength,
-        )
-
-
-def _spread(split: ExtractedSplit, n: int, rng: np.random.Generator) -> np.ndarray:
+def _spread(split: ExtractedSplit, n: int, rng: Generator) -> np.ndarray:
     """Different checkpoints, in random order, so that no run is always broken in the same layer."""
     total = len(split.metrics)
     return rng.choice(total, n, replace=n > total)

@@ -6,6 +6,10 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
+from epsvae.bootstrap import draws, interval
+
+REPLICATES = 2000
+
 
 def coverage_table(intervals: pd.DataFrame, by: Sequence[str] = ("metric",)) -> pd.DataFrame:
     """Share of truths inside and mean width, every run counting the same.
@@ -34,6 +38,5 @@ def coverage_table(intervals: pd.DataFrame, by: Sequence[str] = ("metric",)) -> 
 
 def _resampled(values: Float[np.ndarray, "runs"], n: int) -> tuple[float, float]:
     """95 % of the means of n values drawn with replacement lie between these."""
-    drawn = np.random.default_rng(0).integers(len(values), size=(2000, n))
-    low, high = np.quantile(values[drawn].mean(1), [0.025, 0.975])
-    return float(low), float(high)
+    means = values[draws(len(values), n, REPLICATES, seed=0)].mean(1)
+    return interval(float(values.mean()), means)[1:]

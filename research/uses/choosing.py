@@ -1,15 +1,17 @@
 """What a choice among runs was worth: rank correlation, top hits, regret; intervals over runs."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from jaxtyping import Float, Int
+from scipy.stats import rankdata
 
-from epsvae.errors import EpsvaeError
+from epsvae.bootstrap import BOOTSTRAP_SEED, draws, interval
 
 TOP = 3
-REPLICATES = 300
-SEED = 20251226
+REPLICATES, FEWER = 300, 200
+"""Resamplings of what is slow to measure: the first ones of `epsvae.bootstrap`."""
+SEED = BOOTSTRAP_SEED
 DRAWS = 400
 """Batches over which a regret is averaged."""
 
@@ -27,11 +29,7 @@ Interval = tuple[float, float, float]
 
 
 def tau(finals: Finals, guess: Guess) -> float:
-    """Kendall's tau-b of final quality and guess; 0 where one side ties throughout.
-
-    Raises EpsvaeError for no runs and for NaN, as every score here does.
-    """
-    _refuse_unknown(finals, guess)
+    """Kendall's tau-b of final quality and guess; 0 where one side ties throughout."""
     a, b = (np.sign(np.subtract.outer(x, x)) for x in (finals, guess))
     untied = np.count_nonzero(a) * np.count_nonzero(b)
     return float((a * b).sum() / np.sqrt(untied)) if untied else 0.0
@@ -42,9 +40,6 @@ def top_hits(finals: Finals, guess: Guess, top: int = TOP) -> float:
 
     Of equal numbers the first counts as best; of fewer runs all are among the best.
     """
-    _refuse_unknown(finals, guess)
-    if top < 1:
-        raise EpsvaeError(f"top: expected 1 or more, found {top}")
     best, guessed = (set(np.argsort(-x, kind="stable")[:top].tolist()) for x in (finals, guess))
     return len(best & guessed) / len(best)
 
@@ -52,9 +47,6 @@ def top_hits(finals: Finals, guess: Guess, top: int = TOP) -> float:
 def regret(finals: Finals, guess: Guess, batches: Int[np.ndarray, "draws size"]) -> float:
     """What is given up by ending only the run with the highest guess of each batch, on average:
     final quality of the batch's best, minus that of the chosen one."""
-    _refuse_unknown(finals, guess)
-    if not batches.size:
-        raise EpsvaeError(f"batches: expected runs to choose from, found shape {batches.shape}")
     chosen = np.take_along_axis(batches, guess[batches].argmax(1)[:, None], axis=1)[:, 0]
     return float((finals[batches].max(1) - finals[chosen]).mean())
 
@@ -63,7 +55,6 @@ def batch_regret(finals: Finals, guess: Guess, size: int) -> Measure:
     """Mean regret over random batches, of runs that might have been started together."""
 
     def measure(rows: Rows, seed: int) -> float:
-        _refuse_no_runs(len(rows))
         rng = np.random.default_rng([SEED, seed])
         return regret(finals, guess, rows[rng.integers(len(rows), size=(DRAWS, size))])
 
@@ -79,7 +70,6 @@ def mean_of(values: Float[np.ndarray, "runs"]) -> Measure:
     """Mean over some runs; NaN if one of them is."""
 
     def measure(rows: Rows, _: int) -> float:
-        _refuse_no_runs(len(rows))
         return float(values[rows].mean())
 
     return measure
@@ -93,16 +83,13 @@ def difference(a: Measure, b: Measure) -> Measure:
 def over_runs(measure: Measure, n: int, replicates: int = REPLICATES) -> Interval:
     """(value, low, high): a measure of n runs, and its 95 % bootstrap interval over runs.
 
-    NaN ends for a single run. Raises EpsvaeError for no runs.
+    NaN ends for a single run.
     """
-    _refuse_no_runs(n)
     value = measure(np.arange(n), 0)
     if n < 2:
         return value, float("nan"), float("nan")
-    draws = np.random.default_rng(SEED).integers(n, size=(replicates, n))
-    found = [measure(rows, 1 + i) for i, rows in enumerate(draws)]
-    low, high = np.quantile(found, [0.025, 0.975])
-    return value, float(low), float(high)
+    found = [measure(rows, 1 + i) for i, rows in enumerate(draws(n, replicates=replicates))]
+    return interval(value, np.array(found))
 
 
 def sign(interval: Interval) -> int:
@@ -111,16 +98,24 @@ def sign(interval: Interval) -> int:
     return int(low > 0) - int(high < 0)
 
 
-def _refuse_unknown(finals: Finals, guess: Guess) -> None:
-    _refuse_no_runs(len(finals))
-    if not (np.isfinite(finals).all() and np.isfinite(guess).all()):
-        raise EpsvaeError(
-            f"guess: expected a finite final and a finite guess of each run, found "
-            f"{int(np.isfinite(finals).sum())} and {int(np.isfinite(guess).sum())} "
-            f"of {len(finals)} runs"
-        )
+def rank_correlation(
+    a: Float[np.ndarray, "n"], b: Float[np.ndarray, "n"], runs: Sequence[str] | np.ndarray
+) -> Interval:
+    """Spearman's correlation with its 95 % interval over runs, which are resampled whole.
+
+    NaN where one side is constant or has a NaN, the interval for a single run, too.
+    """
+    values, names = np.column_stack([a, b]), np.asarray(runs, dtype=object)
+    groups = [values[names == run] for run in np.unique(names)]
+
+    def measure(rows: Rows, _: int) -> float:
+        return _spearman(np.concatenate([groups[row] for row in rows]))
+
+    return over_runs(measure, len(groups), FEWER)
 
 
-def _refuse_no_runs(n: int) -> None:
-    if not n:
-        raise EpsvaeError("runs: expected at least one run, found none")
+def _spearman(values: Float[np.ndarray, "n 2"]) -> float:
+    a, b = (rankdata(column) for column in values.T)
+    a, b = a - a.mean(), b - b.mean()
+    scale = float(np.sqrt((a @ a) * (b @ b)))
+    return float(a @ b) / scale if scale > 0 else float("nan")

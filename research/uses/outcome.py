@@ -17,7 +17,6 @@ from jaxtyping import Float
 from sklearn.ensemble import ExtraTreesRegressor
 
 from epsvae.bootstrap import run_weights
-from epsvae.errors import EpsvaeError
 from epsvae.map.intervals import LEVEL, run_quantile
 from epsvae.subjects.ternary import METRIC_NAMES
 from epsvae.subjects.ternary.map.calibration import LOWEST
@@ -43,19 +42,8 @@ class QualityForecaster:
     """True minus forecast final metrics, of runs in other folds; no rows if there were no folds."""
 
     def __call__(self, courses: Sequence[Course]) -> Float[np.ndarray, "m 3"]:
-        """Final metrics of m runs, told from all their checkpoints.
-
-        Raises EpsvaeError if they are not described as the runs that the trees know.
-        """
-        if not courses:
-            return np.zeros((0, len(METRIC_NAMES)))
+        """Final metrics of m runs, told from all their checkpoints."""
         rows = np.stack([course.features()[-1] for course in courses])
-        expected = self.trees.n_features_in_ - (len(METRIC_NAMES) if self.prior else 0)
-        if rows.shape[1] != expected:
-            raise EpsvaeError(
-                f"courses: expected {expected} features a checkpoint, as in the "
-                f"runs that the forecaster knows, found {rows.shape[1]}"
-            )
         if self.prior:
             rows = np.column_stack([rows, self.prior.predict(recipes_of(courses))])
         now = np.stack([course.metrics[-1] for course in courses])
@@ -83,22 +71,11 @@ def fit_quality_forecaster(
 ) -> QualityForecaster:
     """Grow the trees on finished runs, whose final metrics were measured.
 
-    Every run weighs the same. `folds` groups of runs are left out in turn to learn the width of
-    intervals; 0 for none. Raises EpsvaeError without a run, for a final metric that is unknown, for
-    runs that are not described alike, and for a single fold, which would leave nobody to learn
-    from.
+    Every run weighs the same. `folds` groups of runs, two at least, are left out in turn to learn
+    the width of intervals; 0 for none.
     """
-    if folds == 1:
-        raise EpsvaeError("folds: expected 0, or at least 2, found 1")
-    if not courses or len(courses) != len(finals) or not np.isfinite(finals).all():
-        raise EpsvaeError(
-            f"expected finished runs with finite final metrics, found {len(courses)} runs and "
-            f"{int(np.isfinite(finals).all(axis=-1).sum())} finite rows of {len(finals)}"
-        )
     lengths = [len(course.shares) for course in courses]
     features = [course.features() for course in courses]
-    if len(widths := {part.shape[1] for part in features}) > 1:
-        raise EpsvaeError(f"courses: expected as many features of each run, found {sorted(widths)}")
     x = np.concatenate(features)
     runs = np.repeat(np.array([course.run for course in courses], dtype=object), lengths)
     prior = None
@@ -142,8 +119,6 @@ def forecast_folder(
     calibrated map, files off it are left out. Raises EpsvaeError if the map reads no file there
     (see `follow`), and for a run that is longer than planned.
     """
-    if not epochs > 0:
-        raise EpsvaeError(f"epochs: expected a positive number of planned ones, found {epochs}")
     paths, model = follow(folder, asked).paths, epsilon_vae(asked)
     courses = [_course(path, model, epochs) for path in paths]
     now, final = np.stack([c.metrics[-1] for c in courses]), forecaster(courses)

@@ -138,8 +138,6 @@ def by_step(
     steps: int,
 ) -> Float[np.ndarray, "steps runs 3"]:
     """What a forecast says after the first checkpoint of each run, after the second, and so on."""
-    if steps < 1:
-        return np.zeros((0, len(courses), len(METRIC_NAMES)))
     early = ([course.first(n) for course in courses] for n in range(1, steps + 1))
     return np.stack([forecast(runs) for runs in early])
 

@@ -11,7 +11,6 @@ from jaxtyping import Float
 from scipy.stats import rankdata
 
 from epsvae.errors import EpsvaeError
-from epsvae.subjects.ternary import METRIC_NAMES
 from epsvae.subjects.ternary.map.calibration import LOWEST
 from research.uses.choosing import Finals, Guess, Guesser, Rows, tau, top_hits
 from research.uses.quality import QUALITY, Course, Weights, quality
@@ -29,13 +28,8 @@ def extrapolate(
 
     Least squares in a and b for each rate c of `RATES`; the smallest error wins (learning curves;
     Domhan et al., 2015). Inside the metrics' ranges. The last value if there are fewer than
-    `FEWEST`. Raises EpsvaeError for no checkpoint and for NaN.
+    `FEWEST`.
     """
-    if not len(shares) or not np.isfinite(metrics).all():
-        raise EpsvaeError(
-            f"metrics: expected finite metrics of at least one checkpoint, found "
-            f"{int(np.isfinite(metrics).all(axis=-1).sum())} such of {len(shares)}"
-        )
     if len(shares) < FEWEST:
         return metrics[-1]
     found = []
@@ -50,16 +44,12 @@ def extrapolate(
 
 
 def last_values(courses: Sequence[Course]) -> Float[np.ndarray, "runs 3"]:
-    """The forecast that nothing will change; no rows for no runs."""
-    if not courses:
-        return np.zeros((0, len(METRIC_NAMES)))
+    """The forecast that nothing will change."""
     return np.stack([course.metrics[-1] for course in courses])
 
 
 def extrapolations(courses: Sequence[Course]) -> Float[np.ndarray, "runs 3"]:
-    """The curves of all runs, at their ends; no rows for no runs."""
-    if not courses:
-        return np.zeros((0, len(METRIC_NAMES)))
+    """The curves of all runs, at their ends."""
     return np.stack([extrapolate(course.shares, course.metrics) for course in courses])
 
 
@@ -82,14 +72,9 @@ def successive_halving(values: Float[np.ndarray, "runs steps"], budget: int, run
 
     `values` of each run at each checkpoint; only those that the budget reaches are looked at. Each
     rung gets the same share of what is left (Jamieson and Talwalkar, 2016), in whole checkpoints.
-    No runs cost nothing. Raises EpsvaeError if there is no rung, if the first one cannot give every
-    run a checkpoint, and for a value that is looked at and not finite.
+    Raises EpsvaeError if the first rung cannot give every run a checkpoint.
     """
     n, steps = values.shape
-    if rungs < 1:
-        raise EpsvaeError(f"rungs: expected 1 or more, found {rungs}")
-    if not n:
-        return Halved(np.zeros(0), 0)
     alive, reached, spent = np.arange(n), 0, 0
     guess = np.zeros(n)
     for rung in range(rungs):
@@ -101,8 +86,6 @@ def successive_halving(values: Float[np.ndarray, "runs steps"], budget: int, run
             )
         reached, spent = reached + more, spent + more * len(alive)
         seen = values[alive, reached - 1]
-        if not np.isfinite(seen).all():
-            raise EpsvaeError(f"values: expected finite ones at step {reached}, found others")
         guess[alive] = rung + rankdata(seen) / (n + 1)
         alive = alive[np.argsort(-seen, kind="stable")[: -(-len(alive) // 2)]]
     return Halved(guess, spent)
@@ -120,12 +103,7 @@ def halving(values: Float[np.ndarray, "steps runs"], cost: int, rungs: int) -> G
 def quality_curves(
     courses: Sequence[Course], steps: int, weights: Weights = QUALITY
 ) -> Float[np.ndarray, "steps runs"]:
-    """Quality of each run after 1/steps, 2/steps ... of its plan, interpolated.
-
-    No columns for no runs.
-    """
-    if not courses:
-        return np.zeros((steps, 0))
+    """Quality of each run after 1/steps, 2/steps ... of its plan, interpolated."""
     grid = np.arange(1, steps + 1) / steps
     return np.stack([np.interp(grid, c.shares, quality(c.metrics, weights)) for c in courses], 1)
 
@@ -140,14 +118,8 @@ def best_rungs(
 ) -> int:
     """How many rungs served best in random batches of finished runs, by tau plus top hits.
 
-    `cost` is what is spent a run, in checkpoints; a batch has `size` runs. Raises EpsvaeError for
-    fewer runs than that, and where nothing is drawn or there is nothing to choose.
+    `cost` is what is spent a run, in checkpoints; a batch has `size` runs.
     """
-    if not 2 <= size <= len(finals) or cost < 1 or draws < 1:
-        raise EpsvaeError(
-            f"size, cost, draws: expected 2 to {len(finals)} runs a batch, at least one checkpoint "
-            f"a run and one batch, found {size}, {cost} and {draws}"
-        )
     batches = [rng.choice(len(finals), size, replace=False) for _ in range(draws)]
     scores = []
     for rungs in range(1, 1 + min(cost, int(np.log2(size)))):

@@ -8,8 +8,9 @@ import torch
 from sklearn.linear_model import Ridge
 
 from epsvae.subjects.ternary.map.data import MapData, run_mean, runs_of
-from research.rows import baselines
-from research.rows.baselines import nearest_neighbour, ridge_on_weights, training_mean
+from research.rows import weights
+from research.rows.baselines import nearest_neighbour, training_mean
+from research.rows.weights import ridge_on_weights
 
 
 def test_the_mean_knows_no_input(data):
@@ -83,7 +84,7 @@ def test_ridge_recovers_a_law_that_is_linear_in_the_weights(data):
 
 
 def test_ridge_is_that_of_scikit_learn(data, monkeypatch):
-    monkeypatch.setattr(baselines, "RIDGES", (0.1,))
+    monkeypatch.setattr(weights, "RIDGES", (0.1,))
     found = ridge_on_weights(data)(data.test)
     x = data.train.weights - data.train.weights.mean(0)
     scale = np.trace(x @ x.T) / len(x)

@@ -14,7 +14,6 @@ from epsvae.subjects.ternary.map.scores import Scores, score
 from research.rows.judge import (
     COLUMNS,
     measures,
-    paired_difference,
     summarise,
     validation_table,
 )
@@ -164,35 +163,6 @@ def test_order_within_runs_is_not_order_across_them():
     triple = np.repeat(true[:, None], 3, 1), np.repeat(predicted[:, None], 3, 1)
     scores = Scores(np.array(list("aaabbb"), dtype=object), triple[1], triple[0], {})
     assert summarise(scores)["coverage_tau_within"][0] == pytest.approx(1)
-
-
-def test_a_paired_difference_is_sharper_than_two_intervals():
-    """Two rows that miss the same runs: their errors overlap, their difference is clear."""
-    rng, runs = np.random.default_rng(0), list("abcdefgh")
-    hard = rng.uniform(0.1, 0.5, 8)
-    worse, better = made_up(hard + 0.05, runs), made_up(hard, runs)
-    value, low, high = paired_difference(worse, better, "coverage_mae")
-    assert value == pytest.approx(0.05)
-    assert low == pytest.approx(0.05)
-    assert high == pytest.approx(0.05)
-    first, second = (summarise(s)["coverage_mae"] for s in (worse, better))
-    assert first[1] < second[2]  # the two intervals overlap
-
-
-def test_a_paired_difference_of_equals_holds_zero():
-    rng, runs = np.random.default_rng(1), list("abcdefgh")
-    a, b = (made_up(rng.uniform(0.1, 0.5, 8), runs) for _ in range(2))
-    forth, back = paired_difference(a, b, "cosine"), paired_difference(b, a, "cosine")
-    assert forth[1] <= 0 <= forth[2]
-    np.testing.assert_allclose(forth, -np.array(back)[[0, 2, 1]])
-    assert paired_difference(a, a, "cosine") == (0, 0, 0)
-
-
-def test_a_measure_that_one_row_lacks():
-    runs = list("ab")
-    rows = made_up([0.1, 0.2], runs), made_up([0.1, 0.2], runs, embedding=False)
-    with pytest.raises(KeyError, match="embedding_r2"):
-        paired_difference(*rows, "embedding_r2")
 
 
 def test_the_released_table_has_the_same_columns(release):

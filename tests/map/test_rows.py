@@ -8,15 +8,15 @@ import torch
 
 from epsvae.errors import LibraryError
 from epsvae.subjects.ternary import METRIC_NAMES, VALUATION_COUNTS, Architecture
-from epsvae.subjects.ternary.map.data import MapData
+from epsvae.subjects.ternary.map.data import MapData, part
 from epsvae.subjects.ternary.map.ranges import link, unlink
-from research.rows import ROWS, features, function, graph, probes, weights
-from research.rows.baselines import ridge_on_weights
-from research.rows.metadata import recipe_features
+from research.rows import ROWS, features, function, graph, training, weights
+from research.rows.features import recipe_features
 from research.rows.row import Row, same_names
 from research.rows.targets import fit_targets
 from research.rows.training import Training
 
+FITTED = {name: row for name, row in ROWS.items() if not row.kept}
 ACCESS = ["nothing", "metadata", "statistics", "key weights", "all weights", "function"]
 
 
@@ -25,24 +25,21 @@ def quick(monkeypatch):
     monkeypatch.setattr(features, "TREES", 5)
     monkeypatch.setattr(features, "CODE_TREES", 5)
     monkeypatch.setattr(features, "MAX_ROUNDS", 5)
-    monkeypatch.setattr(probes, "TRAINING", Training(epochs=2, lr=1e-3, batch_size=16))
+    monkeypatch.setattr(training, "TRAINING", Training(epochs=2, lr=1e-3, batch_size=16))
     monkeypatch.setattr(graph, "TRAINING", Training(epochs=1, lr=1e-3, batch_size=16))
 
 
 def first_of(split, n=4):
-    arrays = ("weights", "rest", "embeddings", "metrics")
-    return replace(
-        split, index=split.index.head(n), **{name: getattr(split, name)[:n] for name in arrays}
-    )
+    return part(split, slice(n))
 
 
 def test_rows_come_in_the_order_of_what_they_see():
-    ranks = [ACCESS.index(row.access) for row in ROWS.values()]
+    ranks = [ACCESS.index(row.access) for row in FITTED.values()]
     assert ranks == sorted(ranks)
     assert set(ranks) == set(range(len(ACCESS)))
 
 
-@pytest.mark.parametrize("name", ROWS)
+@pytest.mark.parametrize("name", FITTED)
 def test_every_row_predicts_every_checkpoint(trained, name):
     row, n = ROWS[name], len(trained.test.metrics)
     found = row.fit(trained, 0)(trained.test)
@@ -53,7 +50,7 @@ def test_every_row_predicts_every_checkpoint(trained, name):
         assert np.isfinite(found.embeddings).all()
 
 
-@pytest.mark.parametrize("name", [name for name, row in ROWS.items() if row.trained])
+@pytest.mark.parametrize("name", [name for name, row in FITTED.items() if row.trained])
 def test_a_seed_decides_a_training(trained, name):
     split = first_of(trained.test)
     same, again, other = (ROWS[name].fit(trained, seed)(split).metrics for seed in (1, 1, 2))
@@ -78,13 +75,13 @@ def test_metadata_are_not_weights(trained):
 
 def test_metadata_need_recipes(trained):
     with pytest.raises(LibraryError, match="lr"):
-        recipe_features(trained.test.index.drop(columns="lr"))
-    assert recipe_features(trained.test.index)[:, 1].max() == 1  # the share of the run that is done
+        recipe_features(replace(trained.test, index=trained.test.index.drop(columns="lr")))
+    assert recipe_features(trained.test)[:, 1].max() == 1  # the share of the run that is done
 
 
 def test_pca_ridge_with_all_components_is_ridge(trained, monkeypatch):
     monkeypatch.setattr(weights, "COMPONENTS", 10_000)
-    found, wanted = weights.pca_ridge(trained), ridge_on_weights(trained)
+    found, wanted = weights.pca_ridge(trained), weights.ridge_on_weights(trained)
     np.testing.assert_allclose(found(trained.test).metrics, wanted(trained.test).metrics, atol=1e-3)
     np.testing.assert_allclose(
         found(trained.test).embeddings, wanted(trained.test).embeddings, atol=1e-3

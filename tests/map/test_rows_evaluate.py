@@ -8,14 +8,14 @@ import pytest
 
 from epsvae.subjects.ternary.library import extract_library
 from epsvae.subjects.ternary.map import train
-from epsvae.subjects.ternary.map.data import load_map_data, run_mean, runs_of
+from epsvae.subjects.ternary.map.data import load_map_data
 from epsvae.subjects.ternary.map.model import MapConfig
-from research.rows import ROWS, cells, evaluate
-from research.rows.cells import fill_cell
+from research.rows import ROWS, evaluate
+from research.rows.cells import cell
 from research.rows.evaluate import OTHER_WIDTHS, evaluate_rows
-from research.rows.foreign import foreign_splits, foreign_table
-from research.rows.own import own_rows
-from research.rows.table import STUDY_COLUMNS
+from research.rows.foreign import foreign_splits
+from research.rows.judge import STUDY_COLUMNS
+from research.rows.own import Trainings
 from research.ternary import build_libraries
 from research.ternary.recipes import BaseRecipe, draw_recipe
 
@@ -73,7 +73,7 @@ def data(artifacts):
 
 
 def test_every_regime_has_the_rows_that_can_read_it(tables):
-    table = tables.protocol
+    table = tables["protocol"]
     assert tuple(table.columns) == STUDY_COLUMNS
     assert not table.duplicated(["regime", "split", "row", "measure"]).any()
     rows = table.groupby("regime")["row"].unique().map(set).to_dict()
@@ -93,13 +93,13 @@ def test_every_regime_has_the_rows_that_can_read_it(tables):
 
 
 def test_anchors_are_exact_everywhere(tables):
-    rows = tables.protocol[tables.protocol["row"].str.startswith("256 anchors")]
+    rows = tables["protocol"][tables["protocol"]["row"].str.startswith("256 anchors")]
     found = rows.pivot(index=["regime", "split"], columns="measure", values="value")
     np.testing.assert_allclose(found[["embedding_r2", "procrustes_cosine", "cka"]], 1, atol=1e-4)
 
 
 def test_differences_are_paired_within_a_regime(tables):
-    paired = tables.paired
+    paired = tables["paired"]
     assert set(paired["reference"]) == {"default", "default (aligned)"}
     foreign = paired["regime"] != "aligned"
     assert paired[foreign]["row"].str.endswith(" (aligned)").all()
@@ -107,8 +107,8 @@ def test_differences_are_paired_within_a_regime(tables):
 
 
 def test_costs_are_counted_by_seed(tables):
-    assert len(tables.costs) == len(NAMES) + 1  # the default map was trained twice
-    costs = tables.costs.set_index("row")
+    assert len(tables["costs"]) == len(NAMES) + 1  # the default map was trained twice
+    costs = tables["costs"].set_index("row")
     assert (costs["predict_seconds"] >= 0).all()
     assert costs["fit_seconds"].isna().groupby("row").all().to_dict() == {
         name: name == "default" for name in NAMES
@@ -121,14 +121,9 @@ def test_a_second_call_fits_nothing_and_gives_the_same(artifacts, cache, tables,
 
     rows = {name: replace(row, fit=fail) for name, row in ROWS.items()}
     monkeypatch.setattr(evaluate, "ROWS", rows)
-    monkeypatch.setattr(
-        evaluate,
-        "own_rows",
-        lambda *known: {name: replace(row, fit=fail) for name, row in own_rows(*known).items()},
-    )
     again = evaluate_rows(artifacts, "aligned", cache, seeds=(0, 1), names=NAMES)
-    pd.testing.assert_frame_equal(again.protocol, tables.protocol)
-    pd.testing.assert_frame_equal(again.paired, tables.paired)
+    pd.testing.assert_frame_equal(again["protocol"], tables["protocol"])
+    pd.testing.assert_frame_equal(again["paired"], tables["paired"])
 
 
 def test_other_checkpoints_are_predicted_anew(data, tmp_path):
@@ -138,33 +133,19 @@ def test_other_checkpoints_are_predicted_anew(data, tmp_path):
         calls.append(seed)
         return ROWS["training mean"].fit(known, seed)
 
-    row, path = replace(ROWS["training mean"], fit=fit), tmp_path / "cell.npz"
-    parts = {"test": [data.test]}
+    row, parts = replace(ROWS["training mean"], fit=fit), {"test": [data.test]}
+    trainings = Trainings(tmp_path, "aligned", tmp_path)
     for wanted in (parts, parts, {"test": [data.test], "again": [data.test]}):
-        fill_cell(path, row, data, 0, wanted)
+        found = cell("mean", row, data, 0, wanted, trainings).predictions
     assert len(calls) == 2
-    assert cells.read_prediction(path, "validation") is None
-    found = cells.read_prediction(path, "again").metrics
-    np.testing.assert_array_equal(found, cells.read_prediction(path, "test").metrics)
+    assert set(found) == {"test", "again"}
+    np.testing.assert_array_equal(found["again"].metrics, found["test"].metrics)
 
 
 def test_training_seed_0_is_the_reproduced_one(artifacts, cache, tables):
     models = artifacts / f"{evaluate.ARRAYS['aligned']}_models"
     assert (models / "best.pt").is_file()
-    assert (cache / "aligned" / "default-1" / "best.pt").is_file()
-    assert not (cache / "aligned" / "default-0").exists()
-
-
-def test_a_foreign_table_of_predictors_at_hand(artifacts, data, tables):
-    index = pd.read_parquet(artifacts / "library" / "index.parquet")
-    mean = run_mean(data.train.embeddings, runs_of(data.train)).astype("f4")
-    rows = {"anchors": [ROWS["256 anchors"].fit(data, 0)]}
-    table = foreign_table(
-        rows, {"anchors": "function"}, {"anchors": mean}, index, artifacts / "library", "bases"
-    )
-    keys, wanted = ["measure", "value", "low", "high"], tables.protocol
-    wanted = wanted[(wanted["row"] == "256 anchors (aligned)") & (wanted["regime"] == "bases")]
-    pd.testing.assert_frame_equal(table[keys], wanted[keys].reset_index(drop=True))
+    assert len(list(cache.glob("*/best.pt"))) == 1  # of seed 1
 
 
 def test_foreign_checkpoints_are_those_of_the_index(artifacts):
@@ -179,7 +160,7 @@ def test_foreign_checkpoints_are_those_of_the_index(artifacts):
 def test_forecasting_is_another_regime(artifacts, cache):
     names = ["training mean", "nearest neighbour"]
     tables = evaluate_rows(artifacts, "aligned", cache, names=names, later=True)
-    assert set(tables.protocol["regime"]) == {"aligned, later in the run"}
-    assert tables.paired.empty
-    near = tables.protocol.set_index(["split", "row", "measure"])["value"]
+    assert set(tables["protocol"]["regime"]) == {"aligned, later in the run"}
+    assert tables["paired"].empty
+    near = tables["protocol"].set_index(["split", "row", "measure"])["value"]
     assert near["test", "nearest neighbour", "embedding_r2"] > 0  # its own past is near

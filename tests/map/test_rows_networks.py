@@ -8,8 +8,7 @@ from epsvae.subjects.ternary import PUBLISHED, init_state
 from epsvae.subjects.ternary.map.data import run_mean, runs_of
 from epsvae.subjects.ternary.map.scores import score
 from research.rows.graph import GraphEncoder, graph_edges
-from research.rows.probes import ProbeEncoder, probe_encoder
-from research.rows.training import ShareUnexplained, Training
+from research.rows.training import ProbeEncoder, ShareUnexplained, Training, probe_encoder
 from research.ternary.catalogue import ARCHITECTURES
 
 ENCODERS = {"graph": lambda: GraphEncoder(5, 16), "probes": lambda: ProbeEncoder(5, 16, 8)}

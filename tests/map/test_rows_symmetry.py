@@ -1,13 +1,12 @@
 """The permutation symmetry as data, and weights that are matched to a reference through it."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
 
+from epsvae.subjects.ternary import operation_trits
 from epsvae.subjects.ternary.symmetry import hidden_layers
-from research.rows import function, realigned
+from research.rows import function, weights
 
 
 @pytest.mark.parametrize("architecture", ["small", "medium"])
@@ -22,12 +21,9 @@ def test_the_symmetry_is_that_of_the_network(architecture, request, make_split):
             state[name] = state[name][:, order]
         for name in layer.columns:
             state[name] = state[name][..., order]
-    moved = split.layout.flatten(state).numpy()
+    moved = split.layout.flatten(state)
     assert not np.array_equal(moved[:, : split.weights.shape[1]], split.weights)
-    n = split.weights.shape[1]
-    found, _ = function.run_anchors(
-        replace(split, weights=moved[:, :n], rest=moved[:, n:]), slice(None)
-    )
+    found, _ = function.run_anchors(moved, architecture, operation_trits(split.anchors))
     np.testing.assert_allclose(found, split.embeddings, atol=1e-5)
 
 
@@ -37,5 +33,5 @@ def test_matching_undoes_a_permutation(data, permute, small):
     moved = split.layout.flatten(permute(split.layout.unflatten(vectors[0]), small)).numpy()
     key = moved[: split.weights.shape[1]]
     assert np.abs(key - split.weights[0]).max() > 0.1
-    found = realigned.match(key, split.weights[0], small)
+    found = weights.match(key, split.weights[0], small)
     np.testing.assert_array_equal(found, split.weights[0])

@@ -10,9 +10,7 @@ from epsvae.bootstrap import interval, resampled, tau_across
 from epsvae.subjects.ternary import METRIC_NAMES
 from epsvae.subjects.ternary.map.data import run_mean, runs_of
 from epsvae.subjects.ternary.map.prediction import Prediction
-from research.rows.judge import summarise
-from research.rows.rotation_free import rotation_free
-from research.rows.table import (
+from research.rows.judge import (
     OPEN,
     PAIRED_COLUMNS,
     ROTATION_FREE,
@@ -22,7 +20,9 @@ from research.rows.table import (
     lower_is_better,
     paired_table,
     study_table,
+    summarise,
 )
+from research.rows.rotation_free import rotation_free
 
 ACCESS = {"default": "all weights", "other": "nothing", "metrics only": "statistics"}
 

@@ -7,7 +7,7 @@ from scipy.stats import spearmanr
 
 from epsvae.errors import EpsvaeError
 from epsvae.uses.trajectory import Trajectory, over_window, trajectories, window_starts
-from research.uses.dynamics import rank_correlation
+from research.uses.choosing import rank_correlation
 
 
 def path(z, epochs=None, run="r") -> Trajectory:

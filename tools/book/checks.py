@@ -22,6 +22,7 @@ __all__ = ["CHECKS", "check_book"]
 
 MAX_CELLS = 40
 MAX_LINES = 30
+HIDDEN = {"hide-input", "remove-input", "remove-cell"}
 LEARNED = 3
 SECTIONS = (
     ("What you will learn",),
@@ -99,6 +100,18 @@ def check_length(chapter: Chapter) -> Iterator[str]:
             yield f"cell {number}: expected at most {MAX_LINES} lines of code, found {lines}"
         if cell.cell_type == "code" and cell.source.rstrip().endswith(";"):
             yield f"cell {number}: expected plt.show() at the end; nbval does not know a final ;"
+
+
+def check_shown_work(chapter: Chapter) -> Iterator[str]:
+    """At least half of the lines of code are visible without a click."""
+    every = shown = 0
+    for cell in chapter.notebook.cells:
+        if cell.cell_type == "code":
+            lines = sum(bool(line.strip()) for line in cell.source.splitlines())
+            every += lines
+            shown += lines * HIDDEN.isdisjoint(cell.metadata.get("tags", []))
+    if shown < every / 2:
+        yield f"expected half of the lines of code to be visible, found {shown} of {every}"
 
 
 def check_execution(chapter: Chapter) -> Iterator[str]:
@@ -183,6 +196,7 @@ def check_claims(chapter: Chapter) -> Iterator[str]:
 CHECKS = (
     check_skeleton,
     check_length,
+    check_shown_work,
     check_execution,
     check_parameters,
     check_tags,

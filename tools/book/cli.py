@@ -53,22 +53,16 @@ def run(
     from tools.book.runner import run_book, run_variant
 
     names = chapters or []
-    try:
-        if parameter or output:
-            if len(names) != 1:
-                raise EpsvaeError(f"-p and --output expect one chapter, found {len(names)}")
-            pairs = [_pair(text) for text in parameter or []]
-            values = {name: parse_value(text) for name, text in pairs}
-            path = run_variant(find_root(root), names[0], values, output=output, timeout=timeout)
-            typer.echo(path)
-            return
-        report = run_book(find_root(root), names, force=force, timeout=timeout, n_jobs=jobs)
-        if not report.ok:
-            failed = ", ".join(report.failed)
-            raise EpsvaeError(f"failed: {failed}; the pages show what an earlier run stored")
-    except EpsvaeError as error:
-        typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(1) from error
+    if parameter or output:
+        if len(names) != 1:
+            raise EpsvaeError(f"-p and --output expect one chapter, found {len(names)}")
+        values = {name: parse_value(text) for name, text in map(_pair, parameter or [])}
+        typer.echo(run_variant(find_root(root), names[0], values, output=output, timeout=timeout))
+        return
+    report = run_book(find_root(root), names, force=force, timeout=timeout, n_jobs=jobs)
+    if not report.ok:
+        failed = ", ".join(report.failed)
+        raise EpsvaeError(f"failed: {failed}; the pages show what an earlier run stored")
 
 
 def _pair(text: str) -> tuple[str, str]:
@@ -85,10 +79,7 @@ def check(root: Root = None) -> None:
     from tools.book.chapters import find_root
     from tools.book.checks import check_book
 
-    try:
-        problems = check_book(find_root(root))
-    except EpsvaeError as error:
-        problems = [str(error)]
+    problems = check_book(find_root(root))
     for problem in problems:
         typer.echo(problem, err=True)
     if problems:
@@ -101,8 +92,4 @@ def assets(root: Root = None) -> None:
     from tools.book.assets import copy_assets
     from tools.book.chapters import find_root
 
-    try:
-        copy_assets(find_root(root))
-    except EpsvaeError as error:
-        typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(1) from error
+    copy_assets(find_root(root))

@@ -7,24 +7,12 @@ from typing import Any
 import pandas as pd
 from IPython.display import HTML, Markdown, display
 
-__all__ = ["claim", "glue", "say", "table"]
+__all__ = ["claim", "glue", "table"]
 
 GLUED = "application/papermill.record/"
 """Prefix of the formats of what is glued, by the conventions of scrapbook and myst-nb."""
 
 FAILED = "**With these numbers this does not hold:**"
-
-
-def say(text: str) -> None:
-    """Show a sentence with computed numbers as Markdown.
-
-    Unlike a typed sentence it is recomputed with the chapter and compared by the regression
-    test, so it cannot disagree with the code.
-
-    Args:
-        text: Markdown, usually an f-string; its indentation is kept, so start at column 0.
-    """
-    display(Markdown(text))
 
 
 def glue(**numbers: str) -> None:

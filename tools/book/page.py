@@ -9,8 +9,8 @@ from sphinx.application import Sphinx
 from sphinx.transforms import SphinxTransform
 
 from tools.book.chapters import BOOK
-from tools.book.failures import read_failures
 from tools.book.plotly_page import MARK
+from tools.book.stamps import read_failures
 
 __all__ = ["TableFigure", "setup"]
 

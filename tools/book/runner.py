@@ -21,9 +21,8 @@ from joblib import Parallel, delayed
 from epsvae.errors import ChapterError
 from tools.book.chapters import Chapter, ordered, read_chapters
 from tools.book.execution import execute, graft
-from tools.book.failures import record_failures
 from tools.book.parameters import checked_parameters, declared_parameters
-from tools.book.stamps import Stamps, chapter_stamp, source_stamp, write_atomically
+from tools.book.stamps import Stamps, chapter_stamp, record_failures, source_stamp, write_text
 
 __all__ = ["Report", "run_book", "run_variant"]
 
@@ -112,7 +111,7 @@ def _store(
 ) -> None:
     """Replace a chapter's file unless it says the same already, and remember its stamp."""
     if source != chapter.notebook:
-        write_atomically(chapter.path, nbformat.writes(source) + "\n")
+        write_text(chapter.path, nbformat.writes(source) + "\n")
     stamps.record(replace(chapter, notebook=source), made[chapter.name])
 
 
@@ -168,5 +167,5 @@ def run_variant(
     executed = execute(chapter, values, timeout)
     for noise in [executed, *executed.cells]:
         noise.metadata.pop("papermill", None)
-    write_atomically(target, nbformat.writes(executed) + "\n")
+    write_text(target, nbformat.writes(executed) + "\n")
     return target

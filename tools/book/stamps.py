@@ -1,33 +1,29 @@
-"""Stamps: a short hash of everything that a chapter's outputs depend on."""
+"""What is remembered of runs: a hash of all that outputs depend on, and which chapters failed."""
 
 import hashlib
 import json
 import logging
-import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from epsvae.atomic import replacing
 from tools.book.chapters import Chapter
 
-__all__ = ["Stamps", "chapter_stamp", "outputs_stamp", "source_stamp", "write_atomically"]
+__all__ = ["Stamps", "chapter_stamp", "read_failures", "record_failures", "source_stamp"]
 
 logger = logging.getLogger(__name__)
 
 STAMPS = Path("artifacts", "book", "stamps.json")
+FAILED = Path("artifacts", "book", "failed.json")
 REFERENCE = Path("data", "reference")
 SOURCES = {".py", ".mplstyle"}
 ROOMS = ("epsvae", "research", "tools")
 
 
-def write_atomically(path: Path, text: str) -> None:
+def write_text(path: Path, text: str) -> None:
     """Write a text file so that a reader sees the old or the new content, never a part."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
+    with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf8")
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def source_stamp(root: Path) -> str:
@@ -78,4 +74,21 @@ class Stamps:
     def record(self, chapter: Chapter, stamp: str) -> None:
         """Remember that the chapter, as it is now, was run with this stamp."""
         self._stamps[chapter.name] = [stamp, outputs_stamp(chapter)]
-        write_atomically(self.path, json.dumps(self._stamps, indent=2, sort_keys=True))
+        write_text(self.path, json.dumps(self._stamps, indent=2, sort_keys=True))
+
+
+def read_failures(root: Path) -> dict[str, str]:
+    """Chapter names and reasons; empty where nothing was run yet."""
+    path = root / FAILED
+    if not path.is_file():
+        return {}
+    failures: dict[str, str] = json.loads(path.read_text(encoding="utf8"))
+    return failures
+
+
+def record_failures(root: Path, failed: Mapping[str, str], well: Iterable[str]) -> None:
+    """Add what failed and forget what went well; the file moves only if its content does."""
+    before = read_failures(root)
+    after = {name: text for name, text in before.items() if name not in set(well)} | dict(failed)
+    if after != before or not (root / FAILED).is_file():
+        write_text(root / FAILED, json.dumps(after, indent=2, sort_keys=True) + "\n")

@@ -7,7 +7,11 @@ columns of what reads them leaves the function as it is.
 from dataclasses import dataclass
 from functools import cache
 
+from jaxtyping import Int
+from torch import Tensor
+
 from epsvae.subjects.ternary import Architecture
+from epsvae.subjects.ternary.network import State
 
 
 @dataclass(frozen=True)
@@ -45,3 +49,10 @@ def _chain(names: list[str], readers: int = 1, norms: list[str] | None = None) -
         rows = tuple(f"{n}.{kind}" for n in written for kind in ("weight", "bias"))
         layers.append(HiddenLayer(rows, tuple(f"{n}.weight" for n in read)))
     return layers
+
+
+def reorder(state: State, layer: HiddenLayer, order: Int[Tensor, "units"]) -> State:
+    """The same function with the units of one layer in another order."""
+    rows = {name: state[name][order] for name in layer.rows}
+    columns = {name: state[name][:, order] for name in layer.columns}
+    return {**state, **rows, **columns}

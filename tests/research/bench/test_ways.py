@@ -6,7 +6,7 @@ import torch
 from epsvae.subjects.ternary.library.layout import key_layout
 from epsvae.subjects.ternary.map.data import all_weights, embeddings_of, metrics_of
 from research.bench.ways import READING, closed_form_map, metric_slopes, ways_of_knowing
-from research.rows.baselines import ridge_on_weights
+from research.rows.weights import ridge_on_weights
 
 
 @pytest.fixture(scope="module")

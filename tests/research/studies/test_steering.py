@@ -72,8 +72,12 @@ def test_the_table_holds_what_runs_and_resumes(small, tmp_path, monkeypatch):
     z = torch.from_numpy(steered.filter(regex=r"^z\d").to_numpy("f4", copy=True))
     again = realise(small.model, z).metrics.numpy()
     assert abs(again - steered[list(METRIC_NAMES)].to_numpy()).max() < 1e-5
+
+    def never(*_):
+        raise AssertionError("climbed again")
+
     for name in ("steer", "train_weights"):
-        monkeypatch.setattr(steering, name, None)
+        monkeypatch.setattr(steering, name, never)
     resumed = steering.steering_table(tmp_path, tmp_path / "cache", QUICK)
     pd.testing.assert_frame_equal(resumed, table)
 

@@ -87,17 +87,6 @@ def test_equal_checkpoints_stand_still():
     assert best_damping(young, ends([still] * 3)) == 0
     forecast = fit_forecast(young, ends([still] * 3))
     np.testing.assert_allclose(forecast(young), 1)
-    assert forecast([]).shape == (0, 4)
-
-
-def test_refusals():
-    young = [early_part(path, 0.5) for path in straight(3)]
-    with pytest.raises(EpsvaeError, match="at least 3 with an end each, found 2 and 2"):
-        fit_forecast(young[:2], np.zeros((2, 4)))
-    with pytest.raises(EpsvaeError, match="found 3 and 2"):
-        fit_forecast(young, np.zeros((2, 4)))
-    with pytest.raises(EpsvaeError, match="knows: expected one of place"):
-        fit_forecast(young, np.zeros((3, 4)), "stars")
 
 
 def test_errors_are_zero_for_the_truth():

@@ -84,26 +84,9 @@ def test_ranges_constants_and_nothing():
     forecaster = fit_quality_forecaster(courses, finals)
     high = Course("x", np.array([1.0]), np.array([[1.0, 1.0, -1.0]]), np.zeros((1, 0)), np.zeros(0))
     assert (np.abs(forecaster([high])) <= 1).all()
-    assert forecaster([]).shape == (0, 3)
     same = [c for c in courses for _ in range(1)]
     flat = fit_quality_forecaster(same, np.tile(finals[0], (10, 1)))
     assert flat([c.first(5) for c in courses]).shape == (10, 3)
-
-
-def test_refusals():
-    courses, finals = make(6)
-    with pytest.raises(EpsvaeError, match="expected finished runs with finite final metrics"):
-        fit_quality_forecaster([], finals[:0])
-    unknown = finals.copy()
-    unknown[2] = np.nan
-    with pytest.raises(EpsvaeError, match="5 finite rows of 6"):
-        fit_quality_forecaster(courses, unknown)
-    with pytest.raises(EpsvaeError, match="folds: expected 0, or at least 2, found 1"):
-        fit_quality_forecaster(courses, finals, folds=1)
-    with pytest.raises(EpsvaeError, match="courses: expected 7 features a checkpoint.*found 8"):
-        fit_quality_forecaster(courses, finals)(make(2, recipe=True)[0])
-    with pytest.raises(EpsvaeError, match="expected a recipe of each run"):
-        recipe_trees.recipes_of(courses)
 
 
 def test_a_folder_of_files(tmp_path):

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
+from epsvae.errors import EpsvaeError
 from tools.book.cli import book_app
 
 Run = Callable[..., Result]
@@ -38,19 +39,20 @@ def test_variant_prints_its_path(run: Run) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["-p", "rate=1"], "error: -p and --output expect one chapter, found 0"),
-        (["a", "-p", "rate"], "error: -p expects name=value, found 'rate'"),
-        (["a", "-p", "fast=no"], "error: a: parameter 'fast' expected bool, found str 'no'"),
-        (["z"], "error: unknown chapter z; the chapters are a"),
+        (["-p", "rate=1"], "-p and --output expect one chapter, found 0"),
+        (["a", "-p", "rate"], "-p expects name=value, found 'rate'"),
+        (["a", "-p", "fast=no"], "a: parameter 'fast' expected bool, found str 'no'"),
+        (["z"], "unknown chapter z; the chapters are a"),
     ],
 )
 def test_mistakes_are_named(run: Run, arguments: list[str], message: str) -> None:
     result = run("run", *arguments)
     assert result.exit_code == 1
-    assert result.output.strip().endswith(message)
+    assert isinstance(result.exception, EpsvaeError)
+    assert str(result.exception).endswith(message)
 
 
 def test_folder_without_a_book_is_named(tmp_path: Path) -> None:
     result = CliRunner().invoke(book_app, ["assets", "--root", str(tmp_path)])
     assert result.exit_code == 1
-    assert "expected a folder with _toc.yml here or above, found none" in result.output
+    assert "expected a folder with _toc.yml here or above, found none" in str(result.exception)

@@ -12,7 +12,7 @@ import pytest
 
 from epsvae.errors import EpsvaeError
 from tools.book.assets import ASSETS, copy_assets
-from tools.book.display import say, table
+from tools.book.display import FAILED, claim, table
 from tools.book.plotly_page import MARK, MIME, PlotRenderer, show_interactive
 
 Shown = Callable[[Callable[[], None]], Any]
@@ -34,8 +34,8 @@ def shown(monkeypatch: pytest.MonkeyPatch) -> Shown:
     return run
 
 
-def test_say_shows_markdown(shown: Shown) -> None:
-    assert shown(lambda: say("**1**")).data == "**1**"
+def test_a_claim_that_fails_is_shown(shown: Shown) -> None:
+    assert shown(lambda: claim(1 > 2, "one is more")).data == f"{FAILED} one is more"
 
 
 def test_table_repeats_whatever_the_last_digits_are(shown: Shown) -> None:

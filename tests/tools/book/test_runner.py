@@ -8,9 +8,8 @@ import pytest
 
 from epsvae.errors import ChapterError
 from tools.book.chapters import ordered, read_chapters
-from tools.book.failures import read_failures
 from tools.book.runner import run_book, run_variant
-from tools.book.stamps import source_stamp
+from tools.book.stamps import read_failures, source_stamp
 
 MakeToc = Callable[[Sequence[str]], Path]
 Write = Callable[..., Path]
@@ -207,7 +206,7 @@ def test_interrupt_leaves_everything_whole(
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("tools.book.stamps.os.replace", interrupt)
+    monkeypatch.setattr("epsvae.atomic.os.replace", interrupt)
     with pytest.raises(KeyboardInterrupt):
         run_book(root)
     assert path.read_bytes() == before

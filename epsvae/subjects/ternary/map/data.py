@@ -14,7 +14,7 @@ from epsvae.bootstrap import run_weights
 from epsvae.errors import LibraryError
 from epsvae.subjects.ternary.library.extracted import ExtractedSplit, load_split
 
-Rows = Sequence[int] | np.ndarray | slice
+Rows = list[int] | np.ndarray | slice
 """Which checkpoints of a split, in which order."""
 
 EVERY = slice(None)
@@ -85,6 +85,18 @@ def joined(splits: Sequence[ExtractedSplit]) -> ExtractedSplit:
         embeddings=np.concatenate([split.embeddings for split in splits]),
         metrics=np.concatenate([split.metrics for split in splits]),
         index=pd.concat([split.index for split in splits], ignore_index=True),
+    )
+
+
+def part(split: ExtractedSplit, rows: Rows) -> ExtractedSplit:
+    """Some checkpoints of a split, in memory; `rows` are places or truth values."""
+    return replace(
+        split,
+        weights=split.weights[rows],
+        rest=split.rest[rows],
+        embeddings=split.embeddings[rows],
+        metrics=split.metrics[rows],
+        index=split.index.iloc[rows].reset_index(drop=True),
     )
 
 

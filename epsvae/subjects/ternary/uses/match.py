@@ -4,6 +4,8 @@ Networks of different initialisations keep the same function in differently orde
 average them without ordering them first mixes units that do different things.
 """
 
+from collections.abc import Sequence
+
 import torch
 from jaxtyping import Float
 from scipy.optimize import linear_sum_assignment
@@ -13,7 +15,7 @@ from epsvae.errors import EpsvaeError
 from epsvae.subjects.ternary import Architecture
 from epsvae.subjects.ternary.library.layout import all_layout
 from epsvae.subjects.ternary.network import State
-from epsvae.subjects.ternary.symmetry import HiddenLayer, hidden_layers
+from epsvae.subjects.ternary.symmetry import HiddenLayer, hidden_layers, reorder
 
 ROUNDS = 20
 """Sweeps over all layers, at most; a few are enough."""
@@ -30,18 +32,24 @@ def match_units(
     if not (a.isfinite().all() and b.isfinite().all()):
         raise EpsvaeError("weights: expected finite numbers, found NaN or infinity")
     layout = all_layout(architecture)
-    wanted, new = layout.unflatten(a), layout.unflatten(b)
-    for _ in range(ROUNDS):
+    wanted, state = layout.unflatten(a), layout.unflatten(b)
+    return layout.flatten(match_layers(wanted, state, hidden_layers(architecture)))
+
+
+def match_layers(
+    wanted: State, state: State, layers: Sequence[HiddenLayer], rounds: int = ROUNDS
+) -> State:
+    """A state with the units of some layers in the order closest to that of the wanted one."""
+    for _ in range(rounds):
         changed = False
-        for layer in hidden_layers(architecture):
-            order = torch.from_numpy(linear_sum_assignment(-_likeness(wanted, new, layer))[1])
+        for layer in layers:
+            alike = _likeness(wanted, state, layer)
+            order = torch.from_numpy(linear_sum_assignment(alike, maximize=True)[1])
             if not torch.equal(order, torch.arange(len(order))):
-                new |= {name: new[name][order] for name in layer.rows}
-                new |= {name: new[name][:, order] for name in layer.columns}
-                changed = True
+                state, changed = reorder(state, layer, order), True
         if not changed:
             break
-    return layout.flatten(new)
+    return state
 
 
 def _likeness(a: State, b: State, layer: HiddenLayer) -> Float[Tensor, "units units"]:
