@@ -16,3 +16,5 @@ install_import_hook(["epsvae", "research", "tools"], "beartype.beartype")
 
 settings.register_profile("epsvae", max_examples=50, deadline=None, derandomize=True, database=None)
 settings.load_profile("epsvae")
+
+pytest_plugins = ["tests.toys.networks", "tests.toys.libraries"]

@@ -51,38 +51,16 @@ def random_points(n: int, max_norm: float, seed: int) -> Tensor:
     return x / x.norm(dim=-1, keepdim=True) * max_norm * spread
 
 
-@given(points(), points())
-def test_distance_is_symmetric_and_not_negative(x: Tensor, y: Tensor) -> None:
+@given(points(), points(), points())
+def test_distance_is_a_metric(x: Tensor, y: Tensor, z: Tensor) -> None:
     there, back = poincare.distance(x, y), poincare.distance(y, x)
     assert there.item() >= 0
     assert there.item() == pytest.approx(back.item(), abs=EXACT)
-
-
-@given(points())
-def test_distance_to_itself_is_zero(x: Tensor) -> None:
     assert poincare.distance(x, x).item() <= NEAR
-
-
-@given(points(), points(), points())
-def test_triangle_inequality(x: Tensor, y: Tensor, z: Tensor) -> None:
-    detour = poincare.distance(x, y) + poincare.distance(y, z)
+    detour = there + poincare.distance(y, z)
     assert poincare.distance(x, z).item() <= detour.item() + EXACT
-
-
-@given(points())
-def test_distance_from_the_origin_is_the_radius(x: Tensor) -> None:
-    distance = poincare.distance(torch.zeros_like(x), x).item()
-    assert distance == pytest.approx(poincare.radius(x).item(), abs=NEAR)
-
-
-@given(st.floats(0, 0.999), st.floats(0, 0.999))
-def test_radius_is_monotone_in_the_norm(a: float, b: float) -> None:
-    small, large = sorted([a, b])
-    x = torch.zeros(2, DIM, dtype=torch.float64)
-    x[0, 0], x[1, 2] = small, -large
-    inner, outer = poincare.radius(x).tolist()
-    assert inner <= outer
-    assert (inner < outer) == (small < large) or large - small < 1e-12
+    from_origin = poincare.distance(torch.zeros_like(x), x).item()
+    assert from_origin == pytest.approx(poincare.radius(x).item(), abs=NEAR)
 
 
 @given(points(0.8), points(0.8), points(0.8))
@@ -140,10 +118,3 @@ def test_gradients_are_those_of_the_formula() -> None:
     y = random_points(5, 0.95, seed=5).requires_grad_()
     assert torch.autograd.gradcheck(poincare.distance, (x, y))
     assert torch.autograd.gradcheck(poincare.radius, (x,))
-
-
-def test_leading_dimensions_are_kept() -> None:
-    x, y = random_points(6, 0.9, seed=6), random_points(6, 0.9, seed=7)
-    distances = poincare.distance(x.view(2, 3, 16), y.view(2, 3, 16))
-    assert torch.equal(distances, poincare.distance(x, y).view(2, 3))
-    assert poincare.radius(x.view(2, 3, 16)).shape == (2, 3)

@@ -1,22 +1,18 @@
 """The full pass gives what the network's own functions give, for every architecture."""
 
-import importlib
 from collections.abc import Callable
 
-import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
 from epsvae.subjects.ternary import (
-    N_OPERATIONS,
     PUBLISHED,
     Architecture,
     all_operations,
     decode,
     embed,
     encode,
-    evaluate,
 )
 from epsvae.subjects.ternary.full_pass import fold, full_pass, run
 
@@ -40,19 +36,6 @@ def test_the_full_pass_is_the_network(
     logits = decode(state, architecture, encode(state, architecture, trits))
     right = (logits.argmax(-1) - 1 == trits).all(-1).sum().item()
     assert abs(reconstructed - right) <= 2  # logits that tie up to rounding
-
-
-@pytest.mark.parametrize("sizes", [(243, 729), (2187, 2187), (N_OPERATIONS, N_OPERATIONS)])
-def test_chunks_do_not_matter(
-    sizes: tuple[int, int], random_state: RandomState, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    state = random_state()
-    expected = evaluate(state, PUBLISHED, 0.95).vector()
-    module = importlib.import_module("epsvae.subjects.ternary.full_pass")
-    for name, size in zip(("WIDE", "NARROW"), sizes, strict=True):
-        monkeypatch.setattr(module, name, size)
-    actual = evaluate(state, PUBLISHED, 0.95).vector()
-    np.testing.assert_allclose(actual, expected, rtol=0, atol=1e-6)
 
 
 def test_folded_biases_reach_the_output(random_state: RandomState) -> None:
