@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 
-from epsvae.checkpoints import find_checkpoints, read_state
+from epsvae.checkpoints import find_checkpoints
 from epsvae.errors import CheckpointError, LibraryError
 from epsvae.subject import State, Subject
 from epsvae.users_code import UsersCode
@@ -79,7 +79,7 @@ def examples(subject: Subject, table: "pd.DataFrame") -> Iterator[Example]:
     """
     for file in table["file"]:
         try:
-            found = read_state(file)
+            found = subject.read(file)
         except CheckpointError as error:
             log.warning("passed over: %s", error)
             continue

@@ -20,6 +20,7 @@ from torch.func import functional_call, stack_module_state
 from epsvae.errors import SubjectError
 
 if TYPE_CHECKING:
+    from epsvae.checkpoints import StateFile
     from epsvae.map.calibrated import CalibratedMap
     from epsvae.uses.similar import Places
 
@@ -94,6 +95,15 @@ class Subject:
     stacks: ClassVar[bool] = True
     """May networks of equal shapes run together under `torch.func.vmap`? Set it to False where
     `answer` branches on what the module says, or uses what vmap cannot."""
+
+    def read(self, path: Path | str) -> "StateFile":
+        """A checkpoint file; raises CheckpointError, naming it, for one that cannot be read.
+
+        Override it where files hold more than a state dict that the network depends on.
+        """
+        from epsvae.checkpoints import read_state
+
+        return read_state(path)
 
     def build(self, state: State) -> nn.Module:
         """The network of a state dict, in evaluation mode.

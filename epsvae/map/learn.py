@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn.functional import pad
 
 from epsvae.bootstrap import run_weights
-from epsvae.checkpoints import StateFile, read_state
+from epsvae.checkpoints import StateFile
 from epsvae.errors import LibraryError
 from epsvae.folders import Example
 from epsvae.map.asking import Split, ask, ask_train
@@ -58,7 +58,7 @@ class FittedMap:
 
     def open(self, file: Path) -> StateFile:
         """Read a file; raises CheckpointError, naming it, for one that is no checkpoint."""
-        return read_state(file)
+        return self.model.subject.read(file)
 
     def take(self, network: nn.Module | Mapping[str, Tensor]) -> StateFile:
         """A network in memory, or its state dict."""

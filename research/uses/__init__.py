@@ -1,9 +1,5 @@
-"""What chapters of the seven uses need and a user does not call: choices, courses, barriers."""
+"""What chapters of the seven uses need and a user does not call: choices and courses."""
 
-from research.uses.barriers import barrier as barrier
-from research.uses.barriers import barriers as barriers
-from research.uses.barriers import interval_over_pairs as interval_over_pairs
-from research.uses.barriers import over_pairs as over_pairs
 from research.uses.endpoint import Early as Early
 from research.uses.endpoint import choose_forecast as choose_forecast
 from research.uses.endpoint import early_part as early_part

@@ -1,42 +1,13 @@
-"""Runs side by side: what their paths are like, and whether two readings of a path agree."""
+"""Runs side by side: do two readings of their paths agree?"""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
-import pandas as pd
 from jaxtyping import Float
 from scipy.stats import rankdata
 
 from epsvae.bootstrap import BOOTSTRAP_SEED, REPLICATES, interval
 from epsvae.errors import EpsvaeError
-from epsvae.uses.trajectory import WINDOW, Trajectory
-
-SHAPE = ("length", "straightness", "smoothness", "turning")
-COLUMNS = ("run", "checkpoints", *SHAPE, "first_pace", "last_pace")
-"""Columns of `describe`."""
-
-
-def describe(paths: Iterable[Trajectory], window: float = WINDOW) -> pd.DataFrame:
-    """One row a run: checkpoints, length, straightness, smoothness, mean turning angle in
-    degrees, first and last pace (z per epoch); NaN where a run is too short to say."""
-    rows = []
-    for path in paths:
-        paces = path.paces(window)
-        known = paces[np.isfinite(paces)]
-        turns = path.turning_angles[np.isfinite(path.turning_angles)]
-        rows.append(
-            {
-                "run": path.run,
-                "checkpoints": len(path),
-                "length": path.length,
-                "straightness": path.straightness,
-                "smoothness": path.smoothness,
-                "turning": float(np.degrees(turns.mean())) if len(turns) else np.nan,
-                "first_pace": known[0] if len(known) else np.nan,
-                "last_pace": known[-1] if len(known) else np.nan,
-            }
-        )
-    return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
 def rank_correlation(

@@ -20,8 +20,8 @@ from epsvae.bootstrap import run_weights
 from epsvae.errors import EpsvaeError
 from epsvae.map.intervals import LEVEL, run_quantile
 from epsvae.subjects.ternary import METRIC_NAMES
-from epsvae.subjects.ternary.map.calibration import LOWEST, Calibration
-from epsvae.subjects.ternary.map.look import TernaryMap
+from epsvae.subjects.ternary.map.calibration import LOWEST
+from epsvae.subjects.ternary.map.look import TernaryMap, epsilon_vae
 from epsvae.subjects.ternary.map.model import EpsilonVAE
 from epsvae.uses.follow import follow
 from epsvae.uses.trajectory import Trajectory
@@ -130,22 +130,21 @@ def _residuals(
 
 def forecast_folder(
     folder: Path | str,
-    model: EpsilonVAE,
+    asked: TernaryMap,
     forecaster: QualityForecaster,
     epochs: float | int,
-    calibration: Calibration | None = None,
     weights: Weights = QUALITY,
 ) -> pd.DataFrame:
     """Forecast the runs in a folder of checkpoint files; each directory is one run of `epochs`.
 
     One row a run: run, epoch (of its last checkpoint), now_ and final_ of each metric, quality, and
-    the ends low and high of its interval. The forecaster must know runs by z alone. With the map's
-    calibration, files off the map are left out. Raises EpsvaeError if the map reads no file there
+    the ends low and high of its interval. The forecaster must know runs by z alone. With a
+    calibrated map, files off it are left out. Raises EpsvaeError if the map reads no file there
     (see `follow`), and for a run that is longer than planned.
     """
     if not epochs > 0:
         raise EpsvaeError(f"epochs: expected a positive number of planned ones, found {epochs}")
-    paths = follow(folder, TernaryMap(model, calibration)).paths
+    paths, model = follow(folder, asked).paths, epsilon_vae(asked)
     courses = [_course(path, model, epochs) for path in paths]
     now, final = np.stack([c.metrics[-1] for c in courses]), forecaster(courses)
     half = np.array([forecaster.half_width(c.shares[-1], weights) for c in courses])

@@ -7,7 +7,7 @@ from scipy.stats import spearmanr
 
 from epsvae.errors import EpsvaeError
 from epsvae.uses.trajectory import Trajectory, over_window, trajectories, window_starts
-from research.uses.dynamics import COLUMNS, describe, rank_correlation
+from research.uses.dynamics import rank_correlation
 
 
 def path(z, epochs=None, run="r") -> Trajectory:
@@ -88,14 +88,6 @@ def test_tables_become_paths():
     assert [run.run for run in found] == ["b", "a"]
     assert found[0].z.tolist() == [[3, 0], [1, 0]]
     assert trajectories(table[:0]) == []
-
-
-def test_describe(wild):
-    table = describe([wild, path([[0.0, 0.0]], run="short")])
-    assert list(table) == list(COLUMNS)
-    assert table["length"].tolist() == [wild.length, 0]
-    assert table.loc[1, ["straightness", "smoothness", "turning", "first_pace"]].isna().all()
-    assert describe([]).empty
 
 
 def test_rank_correlation():

@@ -14,10 +14,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from epsvae.checkpoints import StateFile
 from epsvae.map.calibrated import CalibratedMap
 from epsvae.map.map_file import is_subject_map
 from epsvae.subject import Metric, State, Subject, Units
 from epsvae.subjects.ternary.library.architecture import infer_architecture
+from epsvae.subjects.ternary.library.files import DEFAULT_MAX_RADIUS, load_checkpoint
 from epsvae.subjects.ternary.library.layout import MAX_RADIUS
 from epsvae.subjects.ternary.map.look import open_map
 from epsvae.subjects.ternary.metrics import METRICS, evaluate
@@ -34,9 +36,6 @@ from epsvae.subjects.ternary.symmetry import hidden_layers
 
 if TYPE_CHECKING:
     from epsvae.uses.similar import Places
-
-DEFAULT_MAX_RADIUS = 0.95
-"""Of a state that does not hold it under `MAX_RADIUS`."""
 
 
 class Ternary(Subject):
@@ -62,6 +61,13 @@ class Ternary(Subject):
             Units((*((name, 0) for name in layer.rows), *((name, 1) for name in layer.columns)))
             for layer in hidden_layers(PUBLISHED)
         )
+
+    def read(self, path: Path | str) -> StateFile:
+        """A checkpoint file; its max radius becomes an entry of the state."""
+        found = load_checkpoint(path)
+        state = found.state | {MAX_RADIUS: torch.tensor(found.max_radius)}
+        metrics = None if found.metrics is None else asdict(found.metrics)
+        return StateFile(Path(path), state, found.epoch, metrics)
 
     def build(self, state: State) -> nn.Module:
         """Raises CheckpointError for parameters of another kind of network."""

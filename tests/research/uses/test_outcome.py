@@ -8,6 +8,7 @@ import pytest
 
 from epsvae.errors import EpsvaeError
 from epsvae.subjects.ternary.map.calibration import FILE, load_calibration
+from epsvae.subjects.ternary.map.look import TernaryMap
 from epsvae.subjects.ternary.map.release import open_release
 from research.uses import outcome, recipe_trees
 from research.uses.outcome import fit_quality_forecaster, forecast_folder
@@ -117,7 +118,7 @@ def test_a_folder_of_files(tmp_path):
     (tmp_path / "mine").mkdir()
     for file in files:
         shutil.copyfile(file, tmp_path / "mine" / file.name)
-    table = forecast_folder(tmp_path, model, forecaster, 22, calibration)
+    table = forecast_folder(tmp_path, TernaryMap(model, calibration), forecaster, 22)
     assert table["run"].tolist() == ["mine"]
     assert table["epoch"].tolist() == [6]
     test = release_courses(release, "aligned", "test", measured=False, recipe=False)
@@ -127,6 +128,6 @@ def test_a_folder_of_files(tmp_path):
     assert table.loc[0, columns].to_numpy(dtype=float) == pytest.approx(expected, abs=0.02)
     assert table.loc[0, "quality"] == pytest.approx(quality(expected), abs=0.02)
     with pytest.raises(EpsvaeError, match="expected shares of the plan"):
-        forecast_folder(tmp_path, model, forecaster, 4)
+        forecast_folder(tmp_path, TernaryMap(model), forecaster, 4)
     with pytest.raises(EpsvaeError, match="expected a folder"):
-        forecast_folder(tmp_path / "nowhere", model, forecaster, 22)
+        forecast_folder(tmp_path / "nowhere", TernaryMap(model), forecaster, 22)
