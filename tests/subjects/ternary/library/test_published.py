@@ -19,7 +19,7 @@ from epsvae.subjects.ternary.library.files import load_checkpoint, save_checkpoi
 from epsvae.subjects.ternary.library.layout import extract_key_weights
 from epsvae.torch_files import STATE_KEYS, find_state, number
 
-CHECKPOINTS = Path(__file__).resolve().parents[2] / "data" / "reference" / "checkpoints"
+CHECKPOINTS = Path(__file__).resolve().parents[4] / "data" / "reference" / "checkpoints"
 
 
 @pytest.fixture(scope="module")

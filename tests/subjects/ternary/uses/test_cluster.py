@@ -21,7 +21,7 @@ from epsvae.uses.cluster import (
     stability,
 )
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[4]
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from epsvae.subjects.ternary.map.release import open_release
 from epsvae.uses.follow import follow
 from epsvae.uses.stagnation import StagnationRule
 
-RELEASE = open_release(Path(__file__).resolve().parents[2] / "data" / "reference")
+RELEASE = open_release(Path(__file__).resolve().parents[4] / "data" / "reference")
 FILES = RELEASE.checkpoint_files("aligned-055")
 
 

@@ -15,7 +15,7 @@ from epsvae.subjects.ternary.map.look import TernaryMap
 from epsvae.subjects.ternary.map.release import open_release
 from epsvae.uses.monitor import NOT_FINITE, QualityMonitor
 
-RELEASE = open_release(Path(__file__).resolve().parents[2] / "data" / "reference")
+RELEASE = open_release(Path(__file__).resolve().parents[4] / "data" / "reference")
 FILES = RELEASE.checkpoint_files()
 
 

@@ -28,7 +28,7 @@ from epsvae.subjects.ternary.uses.preview import (
     true_anchors,
 )
 
-RELEASE = open_release(Path(__file__).resolve().parents[2] / "data" / "reference")
+RELEASE = open_release(Path(__file__).resolve().parents[4] / "data" / "reference")
 FILES = RELEASE.checkpoint_files()
 
 

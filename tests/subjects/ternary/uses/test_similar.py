@@ -25,7 +25,7 @@ from epsvae.uses.similar import (
     readable,
 )
 
-RELEASE = open_release(Path(__file__).resolve().parents[2] / "data" / "reference")
+RELEASE = open_release(Path(__file__).resolve().parents[4] / "data" / "reference")
 FILES = RELEASE.checkpoint_files()
 
 

@@ -22,7 +22,7 @@ from epsvae.uses.density import fit_density
 SMALL = Architecture(encoder_widths=(12, 8), decoder_widths=(6,), projection_hidden=8)
 QUICK = Steering(steps=25, n_operations=128)
 N = 4
-RELEASE = Path(__file__).resolve().parents[2] / "data" / "reference"
+RELEASE = Path(__file__).resolve().parents[4] / "data" / "reference"
 
 
 @pytest.fixture(scope="module")
