@@ -35,12 +35,12 @@ def tree() -> list[str]:
     """Return the paths that the annotated tree names; two spaces deeper is one folder down."""
     [text] = blocks("text")
     paths: list[str] = []
-    folder = ""
+    folders: list[str] = []
     for line in text.splitlines():
-        name = line.split()[0]
-        if not line.startswith(" "):
-            folder = name
-        paths.append(folder + name if line.startswith("  ") else name)
+        depth = (len(line) - len(line.lstrip())) // 2
+        if depth <= len(folders):  # deeper: a comment goes on
+            folders = [*folders[:depth], line.split()[0]]
+            paths.append("".join(folders))
     return paths
 
 
@@ -48,6 +48,7 @@ MAKE = sorted({m for line in code() for m in re.findall(r"\bmake ([a-z]+)$", lin
 EPSVAE = sorted({m for line in code() for m in re.findall(r"\bepsvae ([a-z].*)$", line)})
 
 
+@pytest.mark.numbers
 def test_example_predicts_close_to_what_was_measured() -> None:
     [example] = blocks("python")
     done = subprocess.run(

@@ -7,18 +7,20 @@ from epsvae.subjects.ternary.library.files import load_checkpoint
 from epsvae.subjects.ternary.map.seed import SeedConfig, SeedVAE
 from research.trust.audit import COLUMNS, SYMMETRIES, audit_table
 
+pytestmark = pytest.mark.numbers
+
 
 @pytest.fixture(scope="module")
 def table(release):
     """Real checkpoints of every carried run; the flat map is a narrow, untrained seed model."""
     torch.manual_seed(0)
     flat = SeedVAE(SeedConfig(hidden=(32, 16))).eval().requires_grad_(False)
-    checkpoints = [load_checkpoint(file) for file in release.checkpoint_files()[2::6]]
+    checkpoints = [load_checkpoint(file) for file in release.checkpoint_files()[2::11]]
     return audit_table({"default": release.map("aligned"), "flat": flat}, checkpoints)
 
 
 def test_a_row_for_each_map_symmetry_and_checkpoint(table, release):
-    n = len(release.checkpoint_files()[2::6])
+    n = len(release.checkpoint_files()[2::11])
     assert list(table.columns) == list(COLUMNS)
     assert len(table) == 2 * len(SYMMETRIES) * n
     assert table["run"].nunique() == 4

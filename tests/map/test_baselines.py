@@ -4,12 +4,15 @@ from dataclasses import replace
 
 import numpy as np
 import pandas as pd
+import pytest
 import torch
 from sklearn.linear_model import Ridge
 
 from epsvae.subjects.ternary.map.data import MapData, run_mean, runs_of
 from research.rows import baselines
 from research.rows.baselines import nearest_neighbour, ridge_on_weights, training_mean
+
+pytestmark = pytest.mark.numbers
 
 
 def test_the_mean_knows_no_input(data):

@@ -17,6 +17,8 @@ from research.rows.row import Row, same_names
 from research.rows.targets import fit_targets
 from research.rows.training import Training
 
+pytestmark = pytest.mark.numbers
+
 ACCESS = ["nothing", "metadata", "statistics", "key weights", "all weights", "function"]
 
 

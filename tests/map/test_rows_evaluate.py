@@ -39,7 +39,7 @@ def artifacts(tmp_path_factory, medium):
         seed = 1 if library == "bases" else 0
         architecture = replace(medium, **changed)
         name = f"base-{seed}-{'-'.join(changed)}"
-        base = BaseRecipe(name, seed, architecture, lr=1e-2, max_steps=200)
+        base = BaseRecipe(name, seed, architecture, lr=1e-2, max_steps=50, target_coverage=0.0)
         fixed = {"library": library, "split": split, "started": started, "base": base}
         fixed |= {"name": f"{library}-{started}", "lr": 5e-3, "epochs": 2, "n_checkpoints": 4}
         recipes.append(draw_recipe(regime, rng, **fixed))
@@ -50,10 +50,11 @@ def artifacts(tmp_path_factory, medium):
 
 
 @pytest.fixture(scope="module", autouse=True)
-def small_map(medium):
+def small_map(medium, quick_decoder):
     with pytest.MonkeyPatch.context() as patch:
         config = MapConfig(latent_dim=8, n_probes=16, curve_rank=4, architecture=medium)
         patch.setattr(train, "MapConfig", lambda seed: replace(config, seed=seed))
+        patch.setattr(train, "fit_weight_decoder", quick_decoder)
         yield
 
 

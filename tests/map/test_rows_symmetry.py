@@ -9,6 +9,8 @@ import torch
 from epsvae.subjects.ternary.symmetry import hidden_layers
 from research.rows import function, realigned
 
+pytestmark = pytest.mark.numbers
+
 
 @pytest.mark.parametrize("architecture", ["small", "medium"])
 def test_the_symmetry_is_that_of_the_network(architecture, request, make_split):

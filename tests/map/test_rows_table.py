@@ -24,6 +24,8 @@ from research.rows.table import (
     study_table,
 )
 
+pytestmark = pytest.mark.numbers
+
 ACCESS = {"default": "all weights", "other": "nothing", "metrics only": "statistics"}
 
 

@@ -19,6 +19,8 @@ from research.statistics import (
     statistic_names,
 )
 
+pytestmark = pytest.mark.numbers
+
 ORACLES = {
     "mean": np.mean,
     "std": np.std,

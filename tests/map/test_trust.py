@@ -7,13 +7,12 @@ from sklearn.metrics import roc_auc_score
 
 from epsvae.subjects.ternary import METRIC_NAMES
 from epsvae.subjects.ternary.library.index import write_index
-from epsvae.subjects.ternary.map.calibrate import calibrate
-from epsvae.subjects.ternary.map.fit import fit_map
-from epsvae.subjects.ternary.map.model import MapConfig
 from research.trust import coverage_table
 from research.trust.damage import DAMAGES, FAINT
 from research.trust.samples import FOREIGN, TEST, UNREAD, draw_samples
 from research.trust.tables import offmap_table
+
+pytestmark = pytest.mark.numbers
 
 SIZES = {"N_BROKEN": 10, "N_FAINT": 3, "N_RANDOM": 4}
 
@@ -30,12 +29,11 @@ def samples(trained, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def offmap(trained, samples):
+def offmap(trained_map, trained_calibration, samples):
     """Scores of test runs, untrained networks, two kinds of damage and unread layers."""
-    model = fit_map(trained, MapConfig(architecture=trained.train.architecture))
     wanted = {TEST, "never trained", "zeroed", "noise", UNREAD}
     few = [sample for sample in samples if sample.kind in wanted]
-    return offmap_table(model, calibrate(model, trained), few).assign(library="small")
+    return offmap_table(trained_map, trained_calibration, few).assign(library="small")
 
 
 class TestSamples:

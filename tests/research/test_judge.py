@@ -19,6 +19,8 @@ from research.rows.judge import (
     validation_table,
 )
 
+pytestmark = pytest.mark.numbers
+
 MEASURES = {
     *(f"{name}_{kind}" for name in METRIC_NAMES for kind in ("mae", "tau_within")),
     *("embedding_r2", "cosine", "cosine_gain", "poincare_error"),

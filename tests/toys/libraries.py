@@ -6,6 +6,7 @@ A plugin that `tests/conftest.py` loads, because several rooms share it.
 import resource
 import signal
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,8 @@ from epsvae.subjects.ternary.map.calibrate import calibrate
 from epsvae.subjects.ternary.map.data import MapData, load_map_data
 from epsvae.subjects.ternary.map.fit import fit_map
 from epsvae.subjects.ternary.map.model import MapConfig
+from epsvae.subjects.ternary.map.train_weights import WeightTraining, fit_weight_decoder
+from epsvae.subjects.ternary.map.weights_out import WeightDecoderConfig
 from research.ternary import build_libraries
 from research.ternary.index import build_index
 from research.ternary.recipes import BaseRecipe, Recipe, draw_recipe
@@ -127,6 +130,16 @@ def trained(tmp_path_factory) -> MapData:
     index = pd.read_parquet(root / "library" / "index.parquet")
     extract_library(index, root / "library", root / "arrays")
     return load_map_data(root / "arrays")
+
+
+@pytest.fixture(scope="session")
+def quick_decoder():
+    """`fit_weight_decoder` for those who test something else: a second instead of a minute."""
+    return partial(
+        fit_weight_decoder,
+        config=WeightDecoderConfig(hidden=16, rank=4),
+        training=WeightTraining(epochs=5, n_pool=300, n_operations=32),
+    )
 
 
 @pytest.fixture(scope="session")

@@ -21,6 +21,8 @@ from research.ternary.build import base_path, build_libraries
 from research.ternary.recipes import BaseRecipe, draw_recipe
 from research.ternary.runs import RECORD, run_folder
 
+pytestmark = pytest.mark.numbers
+
 SPLITS = ("train", "train", "validation", "test")
 
 

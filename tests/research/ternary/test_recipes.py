@@ -16,6 +16,8 @@ from research.ternary.recipes import (
     draw_recipe,
 )
 
+pytestmark = pytest.mark.numbers
+
 NAMED = {"name": "run-0", "library": "small", "split": "train", "started": 0}
 regimes = st.sampled_from([*REGIMES, "oracle"])
 seeds = st.integers(0, 2**32 - 1)

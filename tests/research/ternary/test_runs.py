@@ -34,6 +34,8 @@ from research.ternary.runs import (
     write_run,
 )
 
+pytestmark = pytest.mark.numbers
+
 finite = st.floats(allow_nan=False, allow_infinity=False)
 
 

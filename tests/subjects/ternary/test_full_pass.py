@@ -16,6 +16,8 @@ from epsvae.subjects.ternary import (
 )
 from epsvae.subjects.ternary.full_pass import fold, full_pass, run
 
+pytestmark = pytest.mark.numbers
+
 RandomState = Callable[..., dict[str, Tensor]]
 OTHERS = (
     PUBLISHED,

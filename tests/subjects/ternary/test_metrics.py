@@ -33,6 +33,8 @@ from epsvae.subjects.ternary.metrics import (
     uniform_pairs,
 )
 
+pytestmark = pytest.mark.numbers
+
 RandomState = Callable[..., dict[str, Tensor]]
 COUNTS = np.array([13122, 4374, 1458, 486, 162, 54, 18, 6, 2, 1])
 BEST = float(np.sqrt(1 - (COUNTS**3 - COUNTS).sum() / (19683**3 - 19683)))

@@ -23,6 +23,8 @@ from epsvae.subjects.ternary import (
 )
 from epsvae.subjects.ternary.symmetry import HiddenLayer, hidden_layers
 
+pytestmark = pytest.mark.numbers
+
 RandomState = Callable[..., dict[str, Tensor]]
 
 VARIANTS = {
@@ -217,12 +219,16 @@ def test_hidden_units_have_no_order_and_relu_units_no_scale(
     order, scale = torch.randperm(width, generator=generator), torch.ones(width)
     if not layer.rows[0].startswith("projection"):  # LayerNorm and SiLU do feel a scale
         scale = torch.rand(width, generator=generator) * 3 + 0.2
-    written = {n: (state[n].T * scale).T[order] for n in layer.rows}
+    written = {n: _rows(state[n], scale)[order] for n in layer.rows}
     read = {n: (state[n] / scale)[:, order] for n in layer.columns}
     wholes = [_everything(s, architecture) for s in (before, before | written | read)]
     torch.testing.assert_close(*wholes, rtol=1e-4, atol=1e-4)
     halfway = _everything(before | written, architecture)
     assert (halfway - wholes[0]).abs().max() > 1e-2  # these units do matter
+
+
+def _rows(parameter: Tensor, scale: Tensor) -> Tensor:
+    return parameter * scale.view(-1, *[1] * (parameter.dim() - 1))
 
 
 def _everything(state: dict[str, Tensor], architecture: Architecture) -> Tensor:

@@ -24,6 +24,8 @@ from epsvae.subjects.ternary import (
 )
 from epsvae.subjects.ternary.objectives import radial_weights
 
+pytestmark = pytest.mark.numbers
+
 RUNS, N = 3, 6
 INDEX = torch.tensor([[0, 9, 6561, 1, 13122, 5], [2, 3, 6, 9, 27, 81], [7, 19682, 0, 243, 4, 8]])
 COUNTS = (13122, 4374, 1458, 486, 162, 54, 18, 6, 2, 1)

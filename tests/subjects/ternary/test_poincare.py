@@ -10,6 +10,8 @@ from torch import Tensor
 
 from epsvae.subjects.ternary import poincare
 
+pytestmark = pytest.mark.numbers
+
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", DeprecationWarning)  # it compiles with torch.jit.script
     import geoopt

@@ -18,6 +18,8 @@ from epsvae.subjects.ternary.library.layout import all_layout, extract_key_weigh
 from research.ternary.index import build_index
 from research.ternary.recipes import BaseRecipe
 
+pytestmark = pytest.mark.numbers
+
 FILES = ("weights.npy", "rest.npy", "embeddings.npy", "metrics.npy", "index.parquet")
 
 

@@ -19,6 +19,8 @@ from epsvae.subjects.ternary.library.files import load_checkpoint, save_checkpoi
 from epsvae.subjects.ternary.library.layout import extract_key_weights
 from epsvae.torch_files import STATE_KEYS, find_state, number
 
+pytestmark = pytest.mark.numbers
+
 CHECKPOINTS = Path(__file__).resolve().parents[4] / "data" / "reference" / "checkpoints"
 
 

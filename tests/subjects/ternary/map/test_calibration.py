@@ -18,29 +18,15 @@ from epsvae.subjects.ternary.library.files import load_checkpoint, save_checkpoi
 from epsvae.subjects.ternary.map.calibrate import calibrate, calibration_errors, predictions_without
 from epsvae.subjects.ternary.map.calibration import (
     LOWEST,
-    Calibration,
     load_calibration,
     save_calibration,
 )
 from epsvae.subjects.ternary.map.data import all_weights, metrics_of, runs_of
-from epsvae.subjects.ternary.map.fit import fit_map
 from epsvae.subjects.ternary.map.look import TernaryMap
-from epsvae.subjects.ternary.map.model import MapConfig
-from epsvae.subjects.text import asked
 from research.trust.summary import coverage_table
 from research.trust.tables import RULES, interval_table
 
-
-@pytest.fixture(scope="module")
-def small_map(trained):
-    return fit_map(trained, MapConfig(architecture=trained.train.architecture)).requires_grad_(
-        False
-    )
-
-
-@pytest.fixture(scope="module")
-def calibration(small_map, trained) -> Calibration:
-    return calibrate(small_map, trained)
+pytestmark = pytest.mark.numbers
 
 
 class TestRunQuantile:
@@ -95,10 +81,10 @@ def _ridge(x, y, strength):
 
 
 class TestErrors:
-    def test_left_out_runs_are_harder_than_known_ones(self, small_map, trained):
-        z, errors, runs = calibration_errors(small_map, trained)
+    def test_left_out_runs_are_harder_than_known_ones(self, trained_map, trained):
+        z, errors, runs = calibration_errors(trained_map, trained)
         n = len(trained.train.metrics)
-        fitted = small_map.predict_metrics(torch.from_numpy(z)) - torch.cat(
+        fitted = trained_map.predict_metrics(torch.from_numpy(z)) - torch.cat(
             [metrics_of(trained.train), metrics_of(trained.validation)]
         )
         assert (errors[:n].mean(0) > fitted[:n].abs().mean(0).numpy()).all()
@@ -119,22 +105,24 @@ class TestErrors:
 
 
 class TestCalibration:
-    def test_intervals_hold_the_prediction_and_stay_in_range(self, calibration, small_map, trained):
-        z = small_map.encode(all_weights(trained.test))
-        metrics = small_map.predict_metrics(z).double().numpy()
-        low, high = calibration.intervals(z.numpy(), metrics)
+    def test_intervals_hold_the_prediction_and_stay_in_range(
+        self, trained_calibration, trained_map, trained
+    ):
+        z = trained_map.encode(all_weights(trained.test))
+        metrics = trained_map.predict_metrics(z).double().numpy()
+        low, high = trained_calibration.intervals(z.numpy(), metrics)
         assert (low <= metrics).all()
         assert (metrics <= high).all()
         assert (low >= LOWEST).all()
         assert (high <= 1).all()
 
-    def test_the_test_runs_are_not_read(self, calibration, small_map, trained):
+    def test_the_test_runs_are_not_read(self, trained_calibration, trained_map, trained):
         blind = replace(trained, test=replace(trained.test, metrics=trained.test.metrics * 0))
-        again = calibrate(small_map, blind)
-        np.testing.assert_array_equal(again.quantiles, calibration.quantiles)
+        again = calibrate(trained_map, blind)
+        np.testing.assert_array_equal(again.quantiles, trained_calibration.quantiles)
 
-    def test_most_test_runs_are_covered(self, small_map, trained):
-        intervals = interval_table(small_map, trained).assign(library="small")
+    def test_most_test_runs_are_covered(self, trained_map, trained):
+        intervals = interval_table(trained_map, trained).assign(library="small")
         assert set(intervals["rule"]) == set(RULES)
         table = coverage_table(intervals)
         left_out = table[table["split"] == "left out"]
@@ -142,16 +130,16 @@ class TestCalibration:
         assert (table["low"] <= table["coverage"]).all()
         assert (table["coverage"] <= table["high"]).all()
 
-    def test_round_trip(self, calibration, small_map, trained, tmp_path):
-        save_calibration(calibration, tmp_path / "calibration.safetensors")
-        again = load_calibration(tmp_path / "calibration.safetensors")
-        np.testing.assert_array_equal(again.quantiles, calibration.quantiles)
-        assert again.offmap.thresholds == calibration.offmap.thresholds
-        z = small_map.encode(all_weights(trained.test))
-        metrics = small_map.predict_metrics(z).double().numpy()
+    def test_round_trip(self, trained_calibration, trained_map, trained, tmp_path):
+        save_calibration(trained_calibration, tmp_path / "trained_calibration.safetensors")
+        again = load_calibration(tmp_path / "trained_calibration.safetensors")
+        np.testing.assert_array_equal(again.quantiles, trained_calibration.quantiles)
+        assert again.offmap.thresholds == trained_calibration.offmap.thresholds
+        z = trained_map.encode(all_weights(trained.test))
+        metrics = trained_map.predict_metrics(z).double().numpy()
         for a, b in zip(
             again.intervals(z.numpy(), metrics),
-            calibration.intervals(z.numpy(), metrics),
+            trained_calibration.intervals(z.numpy(), metrics),
             strict=True,
         ):
             np.testing.assert_allclose(a, b, atol=1e-6)
@@ -179,43 +167,47 @@ class TestPredict:
             save_checkpoint(tmp_path / "run" / f"{i}.safetensors", checkpoint)
         return tmp_path / "run"
 
-    def test_a_folder_stands_for_its_files(self, small_map, calibration, files):
-        outcome = predict_files(TernaryMap(small_map, calibration), [files])
-        assert list(outcome.table.columns) == list(columns(TernaryMap(small_map, calibration)))
+    @pytest.fixture
+    def asked(self, trained_map, trained_calibration):
+        return TernaryMap(trained_map, trained_calibration)
+
+    def test_a_folder_stands_for_its_files(self, asked, files):
+        outcome = predict_files(asked, [files])
+        assert list(outcome.table.columns) == list(columns(asked))
         assert list(outcome.table["file"]) == [str(f) for f in sorted(files.iterdir())]
         assert outcome.refused == []
 
-    def test_an_empty_folder_is_refused(self, small_map, tmp_path):
-        outcome = predict_files(TernaryMap(small_map), [tmp_path])
+    def test_an_empty_folder_is_refused(self, trained_map, tmp_path):
+        outcome = predict_files(TernaryMap(trained_map), [tmp_path])
         assert outcome.table.empty
         (reason,) = outcome.refused
         assert reason.startswith(f"{tmp_path}: expected checkpoint files in the folder")
 
-    def test_the_table_agrees_with_the_calibration(self, small_map, calibration, files):
-        table = predict_files(TernaryMap(small_map, calibration), [files]).table
-        z = torch.stack([small_map.encode(load_checkpoint(f)) for f in table["file"]])
-        metrics = small_map.predict_metrics(z).double().numpy()
-        low, high = calibration.intervals(z.numpy(), metrics)
+    def test_the_table_agrees_with_the_calibration(
+        self, asked, trained_map, trained_calibration, files
+    ):
+        table = predict_files(asked, [files]).table
+        z = torch.stack([trained_map.encode(load_checkpoint(f)) for f in table["file"]])
+        metrics = trained_map.predict_metrics(z).double().numpy()
+        low, high = trained_calibration.intervals(z.numpy(), metrics)
         for column, name in enumerate(METRIC_NAMES):
             np.testing.assert_allclose(table[f"{name}_low"], low[:, column], atol=1e-6)
             np.testing.assert_allclose(table[f"{name}_high"], high[:, column], atol=1e-6)
 
-    def test_a_zeroed_layer_is_flagged_and_named(self, small_map, calibration, files):
+    def test_a_zeroed_layer_is_flagged_and_named(self, asked, files):
         checkpoint = load_checkpoint(files / "0.safetensors")
         state = dict(checkpoint.state)
         state["encoder_B.encoder.2.weight"] = torch.zeros_like(state["encoder_B.encoder.2.weight"])
         save_checkpoint(files / "broken.safetensors", replace(checkpoint, state=state))
-        table = predict_files(
-            TernaryMap(small_map, calibration), [files / "broken.safetensors"]
-        ).table
+        outcome = predict_files(asked, [files / "broken.safetensors"])
+        table = outcome.table
         assert table["flag"].tolist() == [True]
         assert "weights (encoder_B" in table["why"][0]
         text = readable(outcome, asked)
         assert "OFF MAP" in text
         assert "[" not in text
 
-    def test_text_has_an_interval_for_each_metric(self, small_map, calibration, files):
-        asked = TernaryMap(small_map, calibration)
+    def test_text_has_an_interval_for_each_metric(self, asked, files):
         outcome = predict_files(asked, [files])
         for row in outcome.rows:
             row["flag"] = False
@@ -223,9 +215,9 @@ class TestPredict:
         assert [name in header for name in METRIC_NAMES] == [True] * 3
         assert [row.count("[") for row in rows] == [3] * len(rows)
 
-    def test_without_a_calibration_there_is_no_claim(self, small_map, files):
-        outcome = predict_files(TernaryMap(small_map), [files])
+    def test_without_a_calibration_there_is_no_claim(self, trained_map, files):
+        outcome = predict_files(TernaryMap(trained_map), [files])
         table = outcome.table
         assert list(table.columns) == ["file", *METRIC_NAMES]
-        assert "OFF MAP" not in readable(outcome, TernaryMap(small_map))
+        assert "OFF MAP" not in readable(outcome, TernaryMap(trained_map))
         assert isinstance(table, pd.DataFrame)

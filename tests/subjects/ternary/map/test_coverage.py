@@ -8,6 +8,8 @@ from scipy.stats import kendalltau
 
 from epsvae.subjects.ternary.map.coverage import EVEN, CoverageReader, fit_coverage, weigh
 
+pytestmark = pytest.mark.numbers
+
 shares = st.floats(0, 1, allow_nan=False, width=32)
 logits = st.floats(-20, 20, allow_nan=False, width=32)
 

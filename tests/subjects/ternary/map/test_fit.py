@@ -20,6 +20,8 @@ from research.rows.baselines import training_mean
 from research.rows.judge import summarise
 from research.studies import readings
 
+pytestmark = pytest.mark.numbers
+
 
 @pytest.fixture(scope="module")
 def config(medium):
@@ -149,7 +151,8 @@ def test_fine_tuning_is_repeated_by_its_generator(trained, closed_form, tuning):
     assert not same(second.final, tuning.final)
 
 
-def test_training_writes_best_and_final(trained, config, tmp_path, monkeypatch):
+def test_training_writes_best_and_final(trained, config, tmp_path, monkeypatch, quick_decoder):
+    monkeypatch.setattr("epsvae.subjects.ternary.map.train.fit_weight_decoder", quick_decoder)
     monkeypatch.setattr(
         "epsvae.subjects.ternary.map.train.MapConfig", lambda seed: replace(config, seed=seed)
     )

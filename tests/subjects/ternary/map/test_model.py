@@ -14,6 +14,8 @@ from epsvae.subjects.ternary.library.layout import extract_key_weights
 from epsvae.subjects.ternary.map.model import EpsilonVAE, MapConfig
 from epsvae.subjects.ternary.map.seed import SeedConfig, SeedVAE
 
+pytestmark = pytest.mark.numbers
+
 
 @pytest.fixture(scope="module")
 def model(release):

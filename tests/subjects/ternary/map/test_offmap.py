@@ -11,9 +11,7 @@ from epsvae.subjects.ternary import PUBLISHED, Architecture, evaluate, init_stat
 from epsvae.subjects.ternary.library.files import load_checkpoint
 from epsvae.subjects.ternary.map.data import all_weights
 from epsvae.subjects.ternary.map.fingerprint import READINGS, checkpoint_fingerprint, fingerprint
-from epsvae.subjects.ternary.map.fit import fit_map
 from epsvae.subjects.ternary.map.fit_offmap import fit_offmap, vectors_fingerprint
-from epsvae.subjects.ternary.map.model import MapConfig
 from research.trust.damage import (
     DAMAGES,
     Damage,
@@ -21,6 +19,8 @@ from research.trust.damage import (
     read_matrices,
     unread_matrices,
 )
+
+pytestmark = pytest.mark.numbers
 
 
 @pytest.fixture(scope="module")
@@ -36,16 +36,8 @@ def checkpoints(release):
 
 
 @pytest.fixture(scope="module")
-def small_map(trained):
-    """The map of the trained small library."""
-    return fit_map(trained, MapConfig(architecture=trained.train.architecture)).requires_grad_(
-        False
-    )
-
-
-@pytest.fixture(scope="module")
-def small_offmap(small_map, trained):
-    return fit_offmap(small_map, trained)
+def small_offmap(trained_map, trained):
+    return fit_offmap(trained_map, trained)
 
 
 class TestFingerprint:
@@ -67,10 +59,10 @@ class TestFingerprint:
         assert moved & set(READINGS) or name in unread_matrices(PUBLISHED)
         assert moved - set(READINGS)
 
-    def test_rows_are_the_checkpoints(self, small_map, trained):
+    def test_rows_are_the_checkpoints(self, trained_map, trained):
         vectors = all_weights(trained.test)
-        together = vectors_fingerprint(small_map, vectors, trained.test)
-        alone = vectors_fingerprint(small_map, vectors[3:4], trained.test)
+        together = vectors_fingerprint(trained_map, vectors, trained.test)
+        alone = vectors_fingerprint(trained_map, vectors[3:4], trained.test)
         for name, block in together.items():
             torch.testing.assert_close(block[3:4], alone[name], atol=1e-4, rtol=1e-4, msg=name)
 
@@ -119,57 +111,57 @@ class TestScale:
 
 
 class TestOffMap:
-    def test_held_out_runs_are_mostly_on_the_map(self, small_offmap, small_map, trained):
+    def test_held_out_runs_are_mostly_on_the_map(self, small_offmap, trained_map, trained):
         novelty = small_offmap(
-            vectors_fingerprint(small_map, all_weights(trained.test), trained.test)
+            vectors_fingerprint(trained_map, all_weights(trained.test), trained.test)
         )
         assert np.mean(novelty.flagged) <= 0.25
 
-    def test_networks_that_were_never_trained_are_off(self, small_offmap, small_map, trained):
+    def test_networks_that_were_never_trained_are_off(self, small_offmap, trained_map, trained):
         split, generator = trained.test, torch.Generator().manual_seed(0)
         state = init_state(split.architecture, generator) | {"max_radius": torch.tensor([0.95])}
         vector = split.layout.flatten(state)[None]
-        novelty = small_offmap(vectors_fingerprint(small_map, vector, split))
+        novelty = small_offmap(vectors_fingerprint(trained_map, vector, split))
         assert novelty.flagged == [True]
         assert novelty.reading.score.item() > 1
         assert novelty.weights.score.item() > 1
 
     @pytest.mark.parametrize("damage", DAMAGES, ids=lambda d: d.kind)
-    def test_damage_raises_the_score(self, small_offmap, small_map, trained, damage):
+    def test_damage_raises_the_score(self, small_offmap, trained_map, trained, damage):
         split, rng = trained.test, np.random.default_rng(0)
         whole = all_weights(split)
         layers = read_matrices(split.architecture)
         broken, _ = break_checkpoints(whole, split.architecture, damage, layers, rng)
-        a, b = (small_offmap(vectors_fingerprint(small_map, v, split)) for v in (whole, broken))
+        a, b = (small_offmap(vectors_fingerprint(trained_map, v, split)) for v in (whole, broken))
         assert (b.score > a.score).float().mean() >= 0.8
         assert np.mean(b.flagged) > np.mean(a.flagged)
 
-    def test_unread_layers_leave_readings_and_behaviour(self, small_offmap, small_map, trained):
+    def test_unread_layers_leave_readings_and_behaviour(self, small_offmap, trained_map, trained):
         """What changes no behaviour is seen by the weights' part alone, and predictions stay."""
         split, rng = trained.test, np.random.default_rng(0)
         whole, layers = all_weights(split), unread_matrices(split.architecture)
         damage = Damage("zeroed", 1.0)
         broken, _ = break_checkpoints(whole, split.architecture, damage, layers, rng)
-        a, b = (small_offmap(vectors_fingerprint(small_map, v, split)) for v in (whole, broken))
+        a, b = (small_offmap(vectors_fingerprint(trained_map, v, split)) for v in (whole, broken))
         torch.testing.assert_close(a.reading.score, b.reading.score, atol=1e-5, rtol=0)
         assert (b.weights.score > 1).float().mean() > 0.9
-        torch.testing.assert_close(small_map.encode(whole), small_map.encode(broken))
+        torch.testing.assert_close(trained_map.encode(whole), trained_map.encode(broken))
         same = [
             evaluate(split.layout.unflatten(v), split.architecture, float(v[-1]))
             for v in (whole[0], broken[0])
         ]
         assert same[0] == same[1]
 
-    def test_corrupt_giants_are_off_the_map_not_an_error(self, small_offmap, small_map, trained):
+    def test_corrupt_giants_are_off_the_map_not_an_error(self, small_offmap, trained_map, trained):
         for name in trained.test.layout.names[:-1]:
             vector = all_weights(trained.test, slice(0, 1)).clone()
             vector[0, trained.test.layout.slices[name].start] = 1e38
-            assert small_offmap(vectors_fingerprint(small_map, vector, trained.test)).flagged == [
+            assert small_offmap(vectors_fingerprint(trained_map, vector, trained.test)).flagged == [
                 True
             ]
 
-    def test_blocks_of_another_size_are_passed_over(self, small_offmap, small_map, trained):
-        found = vectors_fingerprint(small_map, all_weights(trained.test), trained.test)
+    def test_blocks_of_another_size_are_passed_over(self, small_offmap, trained_map, trained):
+        found = vectors_fingerprint(trained_map, all_weights(trained.test), trained.test)
         readings = {name: found[name] for name in READINGS}
         novelty = small_offmap(readings)
         assert novelty.weights.score.max() == 0

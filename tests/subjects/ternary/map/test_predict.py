@@ -15,6 +15,8 @@ from epsvae.subjects.ternary.library.layout import extract_key_weights
 from epsvae.subjects.ternary.map.look import TernaryMap
 from epsvae.subjects.ternary.map.seed import SeedConfig, SeedVAE
 
+pytestmark = pytest.mark.numbers
+
 
 @pytest.fixture(scope="module")
 def model(release):

@@ -13,6 +13,8 @@ from epsvae.subjects.ternary.map.model import EpsilonVAE, MapConfig
 from epsvae.subjects.ternary.map.prediction import CheckpointMap, predict_split
 from epsvae.subjects.ternary.map.seed import SeedConfig, SeedVAE
 
+pytestmark = pytest.mark.numbers
+
 
 @pytest.fixture(scope="module", params=["default", "seed"])
 def model(request, small):

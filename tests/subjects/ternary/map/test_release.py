@@ -13,6 +13,8 @@ from epsvae.subjects.ternary.library.files import load_checkpoint, sha256_of
 from epsvae.subjects.ternary.library.layout import extract_key_weights
 from epsvae.subjects.ternary.map.release import MANIFEST, open_release
 
+pytestmark = pytest.mark.numbers
+
 
 @pytest.mark.parametrize(
     ("library", "sizes"),

@@ -9,6 +9,8 @@ from epsvae.subjects.ternary.map.data import run_mean, runs_of
 from epsvae.subjects.ternary.map.prediction import Prediction
 from epsvae.subjects.ternary.map.scores import absolute_errors, score
 
+pytestmark = pytest.mark.numbers
+
 
 @pytest.fixture
 def mean(data):

@@ -7,6 +7,8 @@ from torch import nn
 from epsvae.errors import EpsvaeError
 from epsvae.subjects.ternary.map.seed import SeedConfig, SeedVAE, seed_loss
 
+pytestmark = pytest.mark.numbers
+
 
 def sizes(module):
     """(fan in, fan out) of every linear layer, in order."""

@@ -15,6 +15,8 @@ from epsvae.subjects.ternary import (
 from epsvae.subjects.ternary.library.files import load_checkpoint
 from epsvae.subjects.ternary.map.soft_metrics import soft_hierarchy, soft_metrics
 
+pytestmark = pytest.mark.numbers
+
 SAMPLE = torch.randperm(19_683, generator=torch.Generator().manual_seed(0))[:2000]
 
 

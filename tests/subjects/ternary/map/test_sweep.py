@@ -8,6 +8,8 @@ from epsvae.subjects.ternary import Architecture, all_operations, decode, encode
 from epsvae.subjects.ternary.library.layout import all_layout
 from epsvae.subjects.ternary.map.sweep import Readings, Sweep, standardise
 
+pytestmark = pytest.mark.numbers
+
 OTHERS = {
     "wide": Architecture(encoder_widths=(40, 20, 10)),
     "shallow": Architecture(encoder_widths=(8,), decoder_widths=(8,)),

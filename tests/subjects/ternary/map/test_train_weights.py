@@ -20,8 +20,10 @@ from epsvae.subjects.ternary.map.train_weights import (
 )
 from epsvae.subjects.ternary.map.weights_out import WeightDecoderConfig
 
+pytestmark = pytest.mark.numbers
+
 CONFIG = WeightDecoderConfig(hidden=32, rank=8)
-TRAINING = WeightTraining(epochs=40, batch_size=16, n_pool=512, n_operations=64)
+TRAINING = WeightTraining(epochs=30, batch_size=16, n_pool=400, n_operations=48)
 
 
 @pytest.fixture(scope="module")

@@ -14,6 +14,8 @@ from epsvae.subjects.ternary.map.weights_out import (
     WeightDecoderConfig,
 )
 
+pytestmark = pytest.mark.numbers
+
 SHARED = Architecture(
     encoder_widths=(12, 8),
     latent_dim=4,

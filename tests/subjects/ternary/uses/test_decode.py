@@ -14,6 +14,8 @@ from epsvae.subjects.ternary.map.files import load_epsilon_vae, save_map
 from epsvae.subjects.ternary.map.model import EpsilonVAE, MapConfig
 from epsvae.subjects.ternary.uses.decode import map_sha256, realise, run_weights, virtual_checkpoint
 
+pytestmark = pytest.mark.numbers
+
 SMALL = Architecture(encoder_widths=(12, 8), decoder_widths=(6,), projection_hidden=8)
 
 

@@ -23,6 +23,8 @@ from epsvae.subjects.ternary.uses import (
 )
 from epsvae.subjects.ternary.uses.interpolate import COLUMNS, WAYS, last_checkpoint
 
+pytestmark = pytest.mark.numbers
+
 SMALL = Architecture(encoder_widths=(12, 8), decoder_widths=(6,), projection_hidden=8)
 
 

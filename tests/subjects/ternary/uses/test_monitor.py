@@ -15,6 +15,8 @@ from epsvae.subjects.ternary.map.look import TernaryMap
 from epsvae.subjects.ternary.map.release import open_release
 from epsvae.uses.monitor import NOT_FINITE, QualityMonitor
 
+pytestmark = pytest.mark.numbers
+
 RELEASE = open_release(Path(__file__).resolve().parents[4] / "data" / "reference")
 FILES = RELEASE.checkpoint_files()
 

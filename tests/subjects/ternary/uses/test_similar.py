@@ -25,6 +25,8 @@ from epsvae.uses.similar import (
     readable,
 )
 
+pytestmark = pytest.mark.numbers
+
 RELEASE = open_release(Path(__file__).resolve().parents[4] / "data" / "reference")
 FILES = RELEASE.checkpoint_files()
 
