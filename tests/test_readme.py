@@ -48,7 +48,6 @@ MAKE = sorted({m for line in code() for m in re.findall(r"\bmake ([a-z]+)$", lin
 EPSVAE = sorted({m for line in code() for m in re.findall(r"\bepsvae ([a-z].*)$", line)})
 
 
-@pytest.mark.numbers
 def test_example_predicts_close_to_what_was_measured() -> None:
     [example] = blocks("python")
     done = subprocess.run(

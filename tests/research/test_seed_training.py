@@ -15,8 +15,6 @@ from epsvae.subjects.ternary.map.seed import SeedConfig, SeedVAE, seed_loss
 from research import seed_training
 from research.seed_training import SAVE_EVERY, train_seed
 
-pytestmark = pytest.mark.numbers
-
 
 @pytest.fixture(scope="module")
 def config(small):

@@ -3,6 +3,8 @@
 A plugin that `tests/conftest.py` loads, because several rooms share it.
 """
 
+import fcntl
+import os
 import resource
 import signal
 from contextlib import contextmanager
@@ -125,10 +127,16 @@ def full_disk():
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory) -> MapData:
     """A library out of the factory: ten training, two validation and three test runs."""
-    root = tmp_path_factory.mktemp("trained")
-    build_libraries(root / "library", _medium_recipes(10, 2, 3), n_jobs=1)
-    index = pd.read_parquet(root / "library" / "index.parquet")
-    extract_library(index, root / "library", root / "arrays")
+    root = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:  # the workers share one: the second waits for the first
+        root = root.parent
+    with (root / "trained.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        root = root / "trained"
+        if not root.exists():
+            build_libraries(root / "library", _medium_recipes(10, 2, 3), n_jobs=1)
+            index = pd.read_parquet(root / "library" / "index.parquet")
+            extract_library(index, root / "library", root / "arrays")
     return load_map_data(root / "arrays")
 
 

@@ -12,8 +12,6 @@ from research.rows.probes import ProbeEncoder, probe_encoder
 from research.rows.training import ShareUnexplained, Training
 from research.ternary.catalogue import ARCHITECTURES
 
-pytestmark = pytest.mark.numbers
-
 ENCODERS = {"graph": lambda: GraphEncoder(5, 16), "probes": lambda: ProbeEncoder(5, 16, 8)}
 
 

@@ -279,9 +279,10 @@ def test_training_a_base_improves_its_reconstruction(base_recipe, small):
     assert after < 0.8 * before
 
 
-def test_a_base_stops_at_its_coverage(base_recipe):
-    recipe = replace(base_recipe, max_steps=BASE_CHECK_EVERY)  # a coverage of 0 is there at once
-    longer = replace(recipe, max_steps=100 * BASE_CHECK_EVERY)
+def test_a_base_stops_at_its_coverage(base_recipe, monkeypatch):
+    monkeypatch.setattr("research.ternary.factory.BASE_CHECK_EVERY", 5)
+    recipe = replace(base_recipe, max_steps=5)  # a coverage of 0 is there at once
+    longer = replace(recipe, max_steps=500)
     assert moved(train_base(recipe), train_base(longer)) == set()
 
 

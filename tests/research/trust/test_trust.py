@@ -12,8 +12,6 @@ from research.trust.damage import DAMAGES, FAINT
 from research.trust.samples import FOREIGN, TEST, UNREAD, draw_samples
 from research.trust.tables import offmap_table
 
-pytestmark = pytest.mark.numbers
-
 SIZES = {"N_BROKEN": 10, "N_FAINT": 3, "N_RANDOM": 4}
 
 

@@ -20,8 +20,6 @@ from epsvae.subjects.ternary.map.train_weights import (
 )
 from epsvae.subjects.ternary.map.weights_out import WeightDecoderConfig
 
-pytestmark = pytest.mark.numbers
-
 CONFIG = WeightDecoderConfig(hidden=32, rank=8)
 TRAINING = WeightTraining(epochs=30, batch_size=16, n_pool=400, n_operations=48)
 

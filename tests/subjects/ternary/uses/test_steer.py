@@ -19,8 +19,6 @@ from epsvae.subjects.ternary.uses.goals import Run, at_least, toward_front
 from epsvae.subjects.ternary.uses.steer import Steering, descend, hills, run_on, steer, steer_files
 from epsvae.uses.density import fit_density
 
-pytestmark = pytest.mark.numbers
-
 SMALL = Architecture(encoder_widths=(12, 8), decoder_widths=(6,), projection_hidden=8)
 QUICK = Steering(steps=25, n_operations=128)
 N = 4
