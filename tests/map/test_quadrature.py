@@ -13,24 +13,17 @@ from epsvae.checkpoints import write_state
 from epsvae.errors import CheckpointError, LibraryError, SubjectError
 from epsvae.loading import load_subject
 from epsvae.map import learn
+from epsvae.map.forest import grow_forest
 from epsvae.map.learn import fit_map
 from epsvae.map.map_file import is_subject_map, load_map, save_map
 from epsvae.map.predict import predict_files, readable
 from epsvae.map.questions import draw_questions
+from tests.toys import zoo
 
 pytestmark = pytest.mark.numbers
 
 TOYS = Path(__file__).resolve().parents[1] / "toys"
 N_INPUTS = 24
-
-
-def load_zoo():
-    from importlib.util import module_from_spec, spec_from_file_location
-
-    spec = spec_from_file_location("zoo", TOYS / "zoo.py")
-    module = module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -48,7 +41,6 @@ def blobs():
 
 @pytest.fixture(scope="module")
 def splits(blobs):
-    zoo = load_zoo()
     return [zoo.blobs_zoo(blobs, n, seed) for seed, n in enumerate((30, 10, 15))]
 
 
@@ -271,9 +263,7 @@ def statistics(examples):
 
 
 def test_without_labels_the_default_features_beat_weight_statistics():
-    from epsvae.map.forest import grow_forest
-
-    tones, zoo = load_subject(TOYS / "tones.py"), load_zoo()
+    tones = load_subject(TOYS / "tones.py")
     train, validation, test = (zoo.tones_zoo(tones, n, seed) for seed, n in enumerate((24, 8, 15)))
     model = fit_map(tones, train, validation, N_INPUTS).model
     said, _, mean = errors(model, test)

@@ -1,6 +1,7 @@
 """The full protocol at a scale of seconds: resumable, in every regime."""
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -10,6 +11,7 @@ from epsvae.subjects.ternary.library import extract_library
 from epsvae.subjects.ternary.map import train
 from epsvae.subjects.ternary.map.data import load_map_data, run_mean, runs_of
 from epsvae.subjects.ternary.map.model import MapConfig
+from epsvae.subjects.ternary.map.tune import TuneConfig
 from research.rows import ROWS, cells, evaluate
 from research.rows.cells import fill_cell
 from research.rows.evaluate import OTHER_WIDTHS, evaluate_rows
@@ -54,6 +56,7 @@ def small_map(medium, quick_decoder):
     with pytest.MonkeyPatch.context() as patch:
         config = MapConfig(latent_dim=8, n_probes=16, curve_rank=4, architecture=medium)
         patch.setattr(train, "MapConfig", lambda seed: replace(config, seed=seed))
+        patch.setattr(train, "TuneConfig", partial(TuneConfig, epochs=1))
         patch.setattr(train, "fit_weight_decoder", quick_decoder)
         yield
 

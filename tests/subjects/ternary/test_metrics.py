@@ -137,6 +137,11 @@ def test_one_wrong_trit_is_enough(index: list[int], data: st.DataObject) -> None
     assert count_reconstructed(*by_column) == len(index) - len(wrong)
 
 
+def test_a_decoder_that_says_nothing_covers_next_to_nothing() -> None:
+    silent = torch.zeros(9, 3, N_OPERATIONS)
+    assert count_reconstructed(silent, all_operations().T.to(torch.int8)) <= 1
+
+
 def test_evaluate_is_the_three_definitions(random_state: RandomState) -> None:
     state = identity_state(random_state)
     state["decoder_A.decoder.2.weight"] = state["decoder_A.decoder.2.weight"] + 0.4 * torch.randn(
@@ -149,6 +154,7 @@ def test_evaluate_is_the_three_definitions(random_state: RandomState) -> None:
     assert 0.01 < right < 0.99
     assert result.coverage == pytest.approx(right, abs=1e-4)
     (i, j), target = uniform_pairs()
+    assert torch.equal(target, target_distance(i, j))
     distances = poincare.distance(points[i], points[j])
     oracle = pearsonr(distances.numpy(), target.double().numpy()).statistic
     assert result.distance_correlation == pytest.approx(oracle, abs=1e-5)

@@ -160,6 +160,8 @@ def test_stacked_forward_is_one_network_after_the_other(
     mu_b = encode(stacked, architecture, trits, "B")
     points_b = project(stacked, architecture, mu_b, 0.9, "B")
     logits = decode(stacked, architecture, mu_b)
+    shared = embed(stacked, architecture, SAMPLE, radii.view(-1, 1, 1))
+    torch.testing.assert_close(shared[0], points[0], rtol=0, atol=1e-5)
     for run, state in enumerate(states):
         own = embed(state, architecture, trits[run], radii[run].item())
         torch.testing.assert_close(points[run], own, rtol=0, atol=1e-5)
