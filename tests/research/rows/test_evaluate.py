@@ -41,9 +41,9 @@ def artifacts(tmp_path_factory, medium):
         seed = 1 if library == "bases" else 0
         architecture = replace(medium, **changed)
         name = f"base-{seed}-{'-'.join(changed)}"
-        base = BaseRecipe(name, seed, architecture, lr=1e-2, max_steps=50, target_coverage=0.0)
+        base = BaseRecipe(name, seed, architecture, lr=1e-2, max_steps=10, target_coverage=0.0)
         fixed = {"library": library, "split": split, "started": started, "base": base}
-        fixed |= {"name": f"{library}-{started}", "lr": 5e-3, "epochs": 2, "n_checkpoints": 4}
+        fixed |= {"name": f"{library}-{started}", "lr": 5e-3, "epochs": 1, "n_checkpoints": 4}
         recipes.append(draw_recipe(regime, rng, **fixed))
     index = build_libraries(folder / "library", recipes, n_jobs=1)
     aligned = index[index["library"] == "aligned"]
