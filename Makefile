@@ -15,8 +15,7 @@ JOBS ?= 2
 COMPARE = $(BIN)/python -m pytest --nbval --nbval-sanitize-with tests/nbval-sanitize.cfg \
 	-n $(JOBS) --dist loadscope book
 PLAIN = $(BIN)/python -m tools.book.plain
-NUMBERS := tests/ternary tests/library tests/map tests/uses tests/research tests/test_cli.py \
-	tests/test_readme.py tests/test_seed_document.py
+NUMBERS = -m numbers $(shell grep -rl --include='*.py' mark.numbers tests)
 
 # Threads that wait must not burn the cores of those that work. Kernels and tests get one thread
 # each, so that sums keep their order and numbers repeat.

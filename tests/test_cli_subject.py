@@ -1,7 +1,6 @@
 """The commands for one's own networks, from a new subject to predictions."""
 
 import sys
-from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
 import pandas as pd
@@ -10,6 +9,7 @@ import pytest
 from epsvae.checkpoints import write_state
 from epsvae.cli import main
 from epsvae.loading import load_subject
+from tests.toys import zoo
 
 TOYS = Path(__file__).with_name("toys")
 BLOBS = TOYS / "blobs.py"
@@ -17,6 +17,8 @@ BLOBS = TOYS / "blobs.py"
 
 @pytest.fixture
 def run(monkeypatch, capsys):
+    monkeypatch.setattr("epsvae.map.learn.FOLDS", 2)
+
     def run(*arguments):
         monkeypatch.setattr(sys, "argv", ["epsvae", *map(str, arguments)])
         with pytest.raises(SystemExit) as end:
@@ -29,9 +31,6 @@ def run(monkeypatch, capsys):
 
 @pytest.fixture
 def folder(tmp_path):
-    spec = spec_from_file_location("zoo", TOYS / "zoo.py")
-    zoo = module_from_spec(spec)
-    spec.loader.exec_module(zoo)
     for place, example in enumerate(zoo.blobs_zoo(load_subject(BLOBS), 12, 0, 3)):
         path = tmp_path / "runs" / example.run / f"{place}.safetensors"
         write_state(path, example.state, place, example.metrics if place % 2 else None)

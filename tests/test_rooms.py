@@ -2,7 +2,7 @@
 
 import ast
 import textwrap
-from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -13,13 +13,16 @@ SEAM = [*PACKAGE.glob("*.py"), *(PACKAGE / "map").glob("*.py"), *(PACKAGE / "use
 """What knows networks only through `epsvae.subject`."""
 
 
-def imported(path: Path) -> Iterator[str]:
+@cache
+def imported(path: Path) -> list[str]:
     """Return the dotted names of everything that a file imports, wherever it does."""
+    names: list[str] = []
     for node in ast.walk(ast.parse(path.read_text(encoding="utf8"))):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            names += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+            names += [f"{node.module}.{alias.name}" for alias in node.names]
+    return names
 
 
 def test_the_package_imports_no_workroom() -> None:
@@ -61,6 +64,7 @@ ROOMS = (
 """From the ground up. `epsvae` stands for the files at its top, the last two for all below them."""
 
 
+@cache
 def room_of(module: str) -> str | None:
     """The room that holds a module: the longest that its path begins with."""
     path = module.replace(".", "/")

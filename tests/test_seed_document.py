@@ -25,6 +25,8 @@ from epsvae import (
     open_release,
 )
 
+pytestmark = pytest.mark.numbers
+
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENT = ROOT.parent / "shared" / "seed" / "epsilon-vae-seed.md"
 RELEASE = open_release(ROOT / "data" / "reference")

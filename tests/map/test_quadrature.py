@@ -12,22 +12,26 @@ from safetensors.torch import load_file, save_file
 from epsvae.checkpoints import write_state
 from epsvae.errors import CheckpointError, LibraryError, SubjectError
 from epsvae.loading import load_subject
+from epsvae.map import learn
+from epsvae.map.forest import grow_forest
 from epsvae.map.learn import fit_map
 from epsvae.map.map_file import is_subject_map, load_map, save_map
 from epsvae.map.predict import predict_files, readable
 from epsvae.map.questions import draw_questions
+from tests.toys import zoo
+
+pytestmark = pytest.mark.numbers
 
 TOYS = Path(__file__).resolve().parents[1] / "toys"
 N_INPUTS = 24
 
 
-def load_zoo():
-    from importlib.util import module_from_spec, spec_from_file_location
-
-    spec = spec_from_file_location("zoo", TOYS / "zoo.py")
-    module = module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+@pytest.fixture(scope="module", autouse=True)
+def few_folds():
+    """Half the time: each fold grows its own forests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(learn, "FOLDS", 2)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +41,6 @@ def blobs():
 
 @pytest.fixture(scope="module")
 def splits(blobs):
-    zoo = load_zoo()
     return [zoo.blobs_zoo(blobs, n, seed) for seed, n in enumerate((30, 10, 15))]
 
 
@@ -142,11 +145,12 @@ def test_a_map_is_the_same_after_it_was_saved(fitted, path, splits):
 
 
 def test_the_same_seed_gives_the_same_map(blobs, splits):
-    few = splits[0][:30], splits[1][:10]
-    a, b, c = (fit_map(blobs, *few, 8, seed).model for seed in (0, 0, 1))
+    few = splits[0][:20], splits[1][:10]
+    a, b = (fit_map(blobs, *few, 8, 1).model for _ in range(2))
     state = splits[2][0].state
     torch.testing.assert_close(a.encode(state), b.encode(state), rtol=1e-4, atol=1e-4)
-    assert not torch.equal(a.probes, c.probes)
+    torch.testing.assert_close(a.probes, draw_questions(blobs, 8, 3, 1).probes)
+    assert not torch.equal(a.probes, draw_questions(blobs, 8, 3, 0).probes)
 
 
 def test_another_subject_is_refused(path):
@@ -271,9 +275,7 @@ def statistics(examples):
 
 
 def test_without_labels_the_default_features_beat_weight_statistics():
-    from epsvae.map.forest import grow_forest
-
-    tones, zoo = load_subject(TOYS / "tones.py"), load_zoo()
+    tones = load_subject(TOYS / "tones.py")
     train, validation, test = (zoo.tones_zoo(tones, n, seed) for seed, n in enumerate((24, 8, 15)))
     model = fit_map(tones, train, validation, N_INPUTS).model
     said, _, mean = errors(model, test)

@@ -10,6 +10,8 @@ from torch import nn
 
 from epsvae.map.ridge import STRENGTHS, fit_ridge
 
+pytestmark = pytest.mark.numbers
+
 
 def problem(seed, n=30, features=50, targets=3, noise=0.0, n_validation=20):
     """Rows of a linear law with features of very different sizes, and a noise on the targets."""

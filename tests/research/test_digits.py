@@ -31,6 +31,8 @@ from research.digits.recipes import (
     draw_recipe,
 )
 
+pytestmark = pytest.mark.numbers
+
 
 def draw(seed=0, family="ordinary", architecture="perceptron", width=6, **fixed):
     """A run of three steps on few images."""

@@ -17,6 +17,8 @@ from research.text.stacked import Stack, logits
 from research.text.training import LOWER, Reader, first_state, rate_at
 from research.text.trigram import Trigram
 
+pytestmark = pytest.mark.numbers
+
 TINY = Plan(steps=6, checkpoints=2, first=2, windows=100)
 
 

@@ -21,6 +21,8 @@ from epsvae.subjects.digits import (
     shifted,
 )
 
+pytestmark = pytest.mark.numbers
+
 NETWORKS = [(perceptron, 5), (perceptron, 12), (convolutional, 2), (convolutional, 5)]
 
 

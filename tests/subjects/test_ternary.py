@@ -13,6 +13,8 @@ from epsvae.subjects.ternary.library.files import load_checkpoint
 from epsvae.subjects.ternary.metrics import METRIC_NAMES
 from epsvae.subjects.ternary.subject import Ternary
 
+pytestmark = pytest.mark.numbers
+
 REFERENCE = Path(__file__).resolve().parents[2] / "data" / "reference"
 FILES = sorted((REFERENCE / "checkpoints").glob("*/*.safetensors"))[::9]
 

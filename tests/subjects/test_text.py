@@ -13,6 +13,8 @@ from epsvae.subjects import source_text
 from epsvae.subjects.source_text import OTHER, VOCABULARY, corpus, encode, source_files, windows
 from epsvae.subjects.text import COLUMNS, CONTEXT, Text, Transformer, closing, copying
 
+pytestmark = pytest.mark.numbers
+
 CLOSE = {"rtol": 0.0, "atol": 1e-4}
 
 

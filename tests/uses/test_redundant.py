@@ -1,5 +1,7 @@
 """Redundant runs: what counts as the same end."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -64,7 +66,7 @@ def test_little_to_compare():
 
 def test_the_last_stretch_is_a_share_of_the_run():
     line = places({"a": [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10]})
-    line = Places(line.table, line.z.square())
+    line = replace(line, z=line.z.square())
     assert last_stretch(line.table, line.z, 0.2) == 100 - 64
     assert last_stretch(line.table, line.z, 0.01) == 100 - 81
     unknown = line.table.assign(epoch=np.nan)

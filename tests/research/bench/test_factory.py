@@ -22,9 +22,8 @@ def test_a_timing_is_ordered_and_counts_every_repeat() -> None:
 def test_every_regime_is_timed_beside_the_plain_loop(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(factory, "STEPS", 1)
     monkeypatch.setattr(factory, "STACK_SIZE", 2)
-    monkeypatch.setattr(
-        factory, "train_base", lambda _: train_base(BaseRecipe(target_coverage=0.0))
-    )
+    base = train_base(BaseRecipe(max_steps=1, target_coverage=0.0))
+    monkeypatch.setattr(factory, "train_base", lambda _: base)
     monkeypatch.setattr(factory, "N_POINTS", 2)
     table = benchmark(n_jobs=1, model=load_epsilon_vae(MAP))
     assert list(table.columns) == ["what", "milliseconds", "low", "high", "note"]

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from epsvae.errors import LibraryError
-from research.bench import knowing, price_of_knowing
+from research.bench import knowing, price_of_knowing, ways
 from research.bench.knowing import COLUMNS, ERRORS, size_on_disk
 
 
@@ -15,6 +15,7 @@ def price(artifacts):
         small = {"PROBES": (8,), "ROUNDS": 2, "SINGLES": 1, "BATCH": 4, "FEW": 2, "N_FILES": 2}
         for name, value in small.items():
             patch.setattr(knowing, name, value)
+        patch.setattr(ways, "TREES", 10)
         return price_of_knowing(artifacts)
 
 

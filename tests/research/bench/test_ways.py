@@ -11,7 +11,9 @@ from research.rows.weights import ridge_on_weights
 
 @pytest.fixture(scope="module")
 def ways(data):
-    return {way.name: way for way in ways_of_knowing(data, (8,))}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("research.bench.ways.TREES", 10)
+        return {way.name: way for way in ways_of_knowing(data, (8,))}
 
 
 @pytest.fixture(scope="module")

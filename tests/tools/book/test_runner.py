@@ -88,98 +88,75 @@ def test_run_skips_what_is_current_and_follows_changes(
     assert outputs(first) == ["48\n"]
 
 
-def test_a_chapter_of_which_only_timings_changed_stays_as_it_is(
+CLOCK = "import time; print(time.perf_counter())"
+DRAW = """# compared within 0.2: random
+import base64, io, os
+from IPython.display import Image, display
+from PIL import Image as Picture
+file = io.BytesIO()
+Picture.frombytes('L', (8, 8), os.urandom(64)).save(file, 'png')
+display(Image(file.getvalue()))"""
+
+
+def test_a_chapter_that_says_the_same_stays_as_it_is(
     make_toc: MakeToc, write_chapter: Write
 ) -> None:
-    root = make_toc(["clock"])
-    cells = ["import time; print(time.perf_counter())"]
-    path = write_chapter(root, "clock", cells, tags=["nbval-ignore-output"])
-    assert run_book(root).ran == ["clock"]
-    published = path.read_bytes()
+    """Timings, last digits of another processor and chaotic pictures say nothing new."""
+    root = make_toc(["clock", "rounding", "chaos"])
+    clock = write_chapter(root, "clock", [CLOCK], tags=["nbval-ignore-output"])
+    rounding = write_chapter(root, "rounding", ["print('error 0.123, 4 runs')"])
+    chaos = write_chapter(root, "chaos", [DRAW])
+    run_book(root)
+    here = rounding.read_text().replace("error 0.123, 4 runs\\n", "error 0.124, 4 runs\\n")
+    rounding.write_text(here)  # as another processor stored it
+    before = [path.read_bytes() for path in (clock, rounding, chaos)]
     (root / "artifacts" / "book" / "stamps.json").unlink()  # as in a fresh clone
-    assert run_book(root).ran == ["clock"]
-    assert path.read_bytes() == published
-    assert run_book(root).current == ["clock"]
+    assert run_book(root).ran == ["clock", "rounding", "chaos"]
+    assert [path.read_bytes() for path in (clock, rounding, chaos)] == before
+    assert run_book(root).current == ["clock", "rounding", "chaos"]
+
+    rounding.write_text(here.replace("0.124, 4 runs\\n", "0.124, 5 runs\\n"))
+    edited = before[2].replace(b"within 0.2: random", b"within 0.3: random")
+    chaos.write_bytes(edited)
+    assert run_book(root).ran == ["rounding", "chaos"]
+    assert outputs(rounding) == ["error 0.123, 4 runs\n"]  # a count has no last digit
+    assert chaos.read_bytes() != edited
     assert run_book(root, ["clock"], force=True).ran == ["clock"]
-    assert path.read_bytes() != published
+    assert clock.read_bytes() != before[0]
 
 
-def test_last_digits_of_another_processor_leave_a_chapter_as_it_is(
+FAILING = {
+    "broken": ["x = 1", "raise RuntimeError('no data')"],
+    "wrong": ["x = 2\nassert x == 1, f'x: expected 1, found {x}'"],
+    "dies": ["import os; os._exit(1)"],
+}
+
+
+def test_failures_leave_their_sources_whole_and_hold_up_no_other(
     make_toc: MakeToc, write_chapter: Write
 ) -> None:
-    root = make_toc(["rounding"])
-    path = write_chapter(root, "rounding", ["print('error 0.123, 4 runs')"])
-    assert run_book(root).ran == ["rounding"]
-    here = path.read_text().replace("error 0.123, 4 runs\\n", "error 0.124, 4 runs\\n")
-    path.write_text(here)  # as another processor stored it
-    run_book(root)
-    assert path.read_text() == here
-    path.write_text(here.replace("0.124, 4 runs\\n", "0.124, 5 runs\\n"))
-    run_book(root)
-    assert outputs(path) == ["error 0.123, 4 runs\n"]  # a count has no last digit
-
-
-def test_a_chaotic_picture_stays_while_its_code_does(
-    make_toc: MakeToc, write_chapter: Write
-) -> None:
-    root = make_toc(["chaos"])
-    draw = (
-        "import base64, io, os\nfrom IPython.display import Image, display\n"
-        "from PIL import Image as Picture\n"
-        "file = io.BytesIO()\nPicture.frombytes('L', (8, 8), os.urandom(64)).save(file, 'png')\n"
-        "display(Image(file.getvalue()))"
-    )
-    path = write_chapter(root, "chaos", [f"# compared within 0.2: random\n{draw}"])
-    run_book(root)
-    first = path.read_bytes()
-    (root / "artifacts" / "book" / "stamps.json").unlink()
-    run_book(root)
-    assert path.read_bytes() == first
-    edited = first.replace(b"within 0.2: random", b"within 0.3: random")
-    path.write_bytes(edited)
-    run_book(root)
-    assert path.read_bytes() != edited
-
-
-def test_failure_leaves_the_source_whole_and_holds_up_no_other(
-    make_toc: MakeToc,
-    write_chapter: Write,
-) -> None:
-    root = make_toc(["broken", "after", "other"])
-    broken = write_chapter(root, "broken", ["x = 1", "raise RuntimeError('no data')"])
+    root = make_toc([*FAILING, "after"])
+    paths = [write_chapter(root, name, cells) for name, cells in FAILING.items()]
     write_chapter(root, "after", [], needs=["broken"])
-    write_chapter(root, "other", ["print(1)"])
-    before = broken.read_bytes()
+    before = [path.read_bytes() for path in paths]
 
     report = run_book(root)
 
-    assert report.ran == ["after", "other"]
+    assert report.ran == ["after"]
     assert not report.ok
     expected = "broken: cell 3 (In [2]) of book/broken.ipynb raised RuntimeError: no data"
     assert report.failed["broken"].startswith(expected)
-    assert list(read_failures(root)) == ["broken"]
-    assert broken.read_bytes() == before
-    assert [path.name for path in broken.parent.iterdir() if path.name.startswith(".")] == []
-    write_chapter(root, "broken", ["x = 1"])
-    assert run_book(root, ["broken"]).ok
-    assert read_failures(root) == {}
-
-
-def test_an_assertion_speaks_for_itself(make_toc: MakeToc, write_chapter: Write) -> None:
-    root = make_toc(["broken"])
-    write_chapter(root, "broken", ["x = 2\nassert x == 1, f'x: expected 1, found {x}'"])
-    words = run_book(root).failed["broken"]
-    where = "broken: cell 2 (In [1]) of book/broken.ipynb"
+    words = report.failed["wrong"]
+    where = "wrong: cell 2 (In [1]) of book/wrong.ipynb"
     assert words.startswith(f"{where} raised AssertionError: x: expected 1, found 2")
     assert "line 2" in words
-
-
-def test_dead_kernel_is_a_failure_of_its_chapter(make_toc: MakeToc, write_chapter: Write) -> None:
-    root = make_toc(["dies"])
-    path = write_chapter(root, "dies", ["import os; os._exit(1)"])
-    before = path.read_bytes()
-    assert "DeadKernelError" in run_book(root).failed["dies"]
-    assert path.read_bytes() == before
+    assert "DeadKernelError" in report.failed["dies"]
+    assert sorted(read_failures(root)) == sorted(FAILING)
+    assert [path.read_bytes() for path in paths] == before
+    assert [path.name for path in paths[0].parent.iterdir() if path.name.startswith(".")] == []
+    write_chapter(root, "broken", ["x = 1"])
+    assert run_book(root, ["broken"]).ok
+    assert sorted(read_failures(root)) == ["dies", "wrong"]
 
 
 def test_parameters_go_to_another_file(make_toc: MakeToc, write_chapter: Write) -> None:
