@@ -85,6 +85,7 @@ def k_medoids(
     medoids = torch.randperm(len(apart), generator=generator)[:1]
     while len(medoids) < k:  # as k-means++ does
         chance = apart[:, medoids].amin(1).square()
+        chance = chance if chance.any() else torch.ones_like(chance)  # fewer places than medoids
         medoids = torch.cat([medoids, torch.multinomial(chance, 1, generator=generator)])
     for _ in range(STEPS):
         members = apart[:, medoids].argmin(1)

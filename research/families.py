@@ -3,8 +3,8 @@
 What is built of a family lies in one folder: ``library/``, ``map.safetensors`` and
 ``first_results.parquet``. Every step skips what is there.
 
-``python -m research.families LIBRARIES OUT`` lays out the aligned library of ternary networks in
-the same way, by links, for ``research.first_results``.
+Ternary networks have a factory and a release of their own; here they get the same table, with a row
+for their Epsilon-VAE.
 """
 
 import shutil
@@ -14,7 +14,6 @@ from time import perf_counter
 from typing import NamedTuple, Protocol, runtime_checkable
 
 import pandas as pd
-import typer
 from joblib import Parallel, delayed
 
 from epsvae.atomic import replacing
@@ -22,6 +21,7 @@ from epsvae.errors import LibraryError
 from epsvae.loading import load_subject
 from epsvae.map.map_file import load_map, save_map
 from epsvae.subjects.ternary.library.index import read_index
+from epsvae.subjects.ternary.map.look import TernaryMap, open_map
 from epsvae.threads import one_thread
 from research.digits.build import build as build_digits
 from research.digits.recipes import catalogue as draw_digits
@@ -32,6 +32,7 @@ from research.text.factory import build_library as build_text
 from research.text.recipes import SMALL_SPLITS
 from research.text.recipes import draw_library as draw_text
 
+TERNARY = "ternary"
 LIBRARY, MAP, TABLE, RUNS = "library", "map.safetensors", "first_results.parquet", "runs"
 CARRIED_RUNS = 2
 """Test runs of which a release carries checkpoints, the first that are drawn."""
@@ -50,10 +51,8 @@ class Run(Protocol):
 
 
 class Family(NamedTuple):
-    """How a family is built."""
+    """How a family is built; its name is that of its subject."""
 
-    subject: str
-    """As the command line takes it."""
     recipes: Callable[[bool], Sequence[Run]]
     """All runs; a few if it is true."""
     build: Callable[[Path, bool, int], object]
@@ -67,12 +66,10 @@ def _build_text(root: Path, small: bool, n_jobs: int) -> None:
 
 FAMILIES: Mapping[str, Family] = {
     "digits": Family(
-        "digits",
         draw_digits,
         lambda root, small, n_jobs: build_digits(root, draw_digits(small), n_jobs),
     ),
     "text": Family(
-        "text",
         lambda small: draw_text(SMALL_SPLITS) if small else draw_text(),
         _build_text,
     ),
@@ -92,18 +89,25 @@ def learn_families(root: Path, n_jobs: int) -> dict[str, float]:
     return {f"{name}: map": round(t, 1) for name, t in zip(missing, taken, strict=True)}
 
 
+def learn_ternary(libraries: Path, root: Path, own: Path) -> None:
+    """The same for the aligned library of ternary networks, beside an Epsilon-VAE in a file."""
+    link_by_split(libraries, root / TERNARY / LIBRARY)
+    if not (root / TERNARY / TABLE).is_file():
+        _learn(root, TERNARY, open_map(own))
+
+
 @one_thread()
-def _learn(root: Path, name: str) -> float:
-    start, folder = perf_counter(), root / name
-    subject = load_subject(FAMILIES[name].subject)
+def _learn(root: Path, name: str, own: TernaryMap | None = None) -> float:
+    start, folder, subject = perf_counter(), root / name, load_subject(name)
     if not (folder / MAP).is_file():
         save_map(fit_library(folder / LIBRARY, subject), folder / MAP)
-    write_table(first_results(folder / LIBRARY, load_map(folder / MAP, subject)), folder / TABLE)
+    fitted = load_map(folder / MAP, subject)
+    write_table(first_results(folder / LIBRARY, fitted, own=own), folder / TABLE)
     return perf_counter() - start
 
 
 def publish_families(root: Path, release: Path, small: bool) -> None:
-    """Maps, a few checkpoints as a user has them, and the table of all families."""
+    """Maps, a few checkpoints as a user has them, and one table of all families."""
     release.mkdir(parents=True, exist_ok=True)
     for name, family in FAMILIES.items():
         folder, runs = root / name, release / name / RUNS
@@ -114,7 +118,7 @@ def publish_families(root: Path, release: Path, small: bool) -> None:
             shutil.copyfile(file, target)
         with replacing(release / name / MAP) as temporary:
             shutil.copyfile(folder / MAP, temporary)
-    tables = [pd.read_parquet(root / name / TABLE) for name in FAMILIES]
+    tables = [pd.read_parquet(root / name / TABLE) for name in (TERNARY, *FAMILIES)]
     write_table(pd.concat(tables, ignore_index=True), release / TABLE)
 
 
@@ -140,7 +144,3 @@ def _carried(library: Path, recipes: Sequence[Run]) -> Iterator[Path]:
     for recipe in tested[:CARRIED_RUNS]:
         files = sorted((library / recipe.split / recipe.name).glob("step-*.safetensors"))
         yield from (files[round(share * len(files)) - 1] for share in CARRIED_PLACES)
-
-
-if __name__ == "__main__":
-    typer.run(link_by_split)

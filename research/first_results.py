@@ -2,8 +2,7 @@
 
 ``python -m research.first_results LIBRARY --subject S [--map FILE] -o table.parquet``
 
-The ternary library is laid out for it by ``python -m research.families``, and the Epsilon-VAE gets
-a row by ``--own data/reference/aligned/map.pt``.
+``--own MAP`` adds a row for an Epsilon-VAE of ternary networks, which runs 128 inputs.
 
 Rows: the map; a random subset of as many inputs, on which the subject's own measure is taken (mean
 error of 20 draws); anchor points, for metrics that are means of items; layer statistics with trees,
@@ -239,7 +238,7 @@ def markdown(table: pd.DataFrame) -> str:
     lines = [titles, [":--", ":--", *["--:"] * (len(rows) + 1)]]
     for (subject, metric), found in table.groupby(["subject", "metric"], sort=False):
         by_row = found.set_index("row")
-        errors = [f"{by_row.loc[row, 'error']:.4f}".replace("nan", "–") for row in rows]
+        errors = [f"{e:.4f}".replace("nan", "–") for e in by_row["error"].reindex(rows)]
         errors[0] += " [{:.4f}, {:.4f}]".format(*by_row.loc["map", ["low", "high"]])
         ends = by_row.loc["random subset", ["ratio", "ratio_low", "ratio_high"]]
         compared = "{:.2f} [{:.2f}, {:.2f}]".format(*ends)

@@ -35,7 +35,13 @@ from epsvae.subjects.ternary.map.model import EpsilonVAE
 from epsvae.subjects.ternary.map.prediction import Prediction, predict_split
 from epsvae.subjects.ternary.map.release import MANIFEST, open_release
 from epsvae.subjects.ternary.map.train import train_default
-from research.families import FAMILIES, build_family, learn_families, publish_families
+from research.families import (
+    FAMILIES,
+    build_family,
+    learn_families,
+    learn_ternary,
+    publish_families,
+)
 from research.publish import (
     SPLITS,
     carry_over,
@@ -125,12 +131,14 @@ def reproduce_all(artifacts: Path, reference: Path, scale: str = "full", n_jobs:
 def _build_families(
     artifacts: Path, release: Path, scale: str, n_jobs: int, timed: Timed
 ) -> dict[str, float]:
-    """The families beside the ternary networks: libraries, maps, first results; gives the seconds
-    of what ran side by side."""
+    """Libraries, maps and first results of the other families, first results of ternary networks;
+    gives the seconds of what ran side by side."""
     root, small = artifacts / "families", scale != "full"
     for name in FAMILIES:
         timed(f"{name}: library", partial(build_family, root, name, small, n_jobs))
     seconds: dict[str, float] = timed("families: maps", partial(learn_families, root, n_jobs))
+    own = release / "aligned" / "map.pt"
+    timed("ternary: first results", partial(learn_ternary, artifacts / "library", root, own))
     publish_families(root, release, small)
     return seconds
 

@@ -20,7 +20,6 @@ from epsvae.subjects.ternary.library import key_layout
 from epsvae.subjects.ternary.library.extracted import load_split
 from epsvae.subjects.ternary.map import train
 from epsvae.subjects.ternary.map.data import all_weights
-from epsvae.subjects.ternary.map.look import open_map
 from epsvae.subjects.ternary.map.model import MapConfig
 from epsvae.subjects.ternary.map.prediction import predict_split
 from epsvae.subjects.ternary.map.release import open_release
@@ -30,7 +29,7 @@ from epsvae.subjects.ternary.uses.steer import Steering
 from research import reproduce, seed_training
 from research.digits import build as digits_build
 from research.families import FAMILIES, build_family, learn_families, link_by_split
-from research.first_results import EPSILON_VAE, first_results, fit_library
+from research.first_results import EPSILON_VAE
 from research.publish import compare, write_table
 from research.reproduce import reproduce_all
 from research.rows import features
@@ -150,14 +149,15 @@ def test_the_release_is_whole(artifacts: Path) -> None:
         assert z.shape == (11,)
     files = release.checkpoint_files()
     assert len(files) == 4 * CHECKPOINTS  # one test run of each regime
-    for name, family in FAMILIES.items():
-        subject = load_subject(family.subject)
+    for name in FAMILIES:
+        subject = load_subject(name)
         fitted = load_map(release.folder / name / "map.safetensors", subject)
         carried = find_checkpoints(release.folder / name / "runs")
         assert carried["run"].nunique() == 2 and len(carried) == 6
         assert predict_files(fitted, carried["file"].tolist()).refused == []
     first = release.table("first_results")
-    assert set(first["subject"]) == set(FAMILIES) and set(first["split"]) >= {"test", "heldout"}
+    assert set(first["subject"]) == {"ternary", *FAMILIES}
+    assert set(first["split"]) >= {"test", "heldout"}
     assert set(release.manifest["files"]) == {
         path.relative_to(release.folder).as_posix()
         for path in release.folder.rglob("*")
@@ -176,17 +176,13 @@ def test_families_are_built_once(artifacts: Path, monkeypatch: pytest.MonkeyPatc
 def test_ternary_networks_get_the_table_of_the_other_families(
     artifacts: Path, tmp_path: Path
 ) -> None:
-    link_by_split(artifacts / "library", tmp_path)
-    fitted = fit_library(tmp_path, load_subject("ternary"), 16)
-    own = open_map(artifacts / "release" / "aligned" / "map.pt")
-    table = first_results(tmp_path, fitted, own=own)
-    table = table[table["split"] == "test"].set_index(["row", "metric"])
-    assert len(table) == 6 * len(METRIC_NAMES) and set(table["subject"]) == {"ternary"}
-    told = predict_split(
-        own.model, load_split(artifacts / "epsilon_vae_hybrid", "test"), all_weights
-    )
-    true = load_split(artifacts / "epsilon_vae_hybrid", "test").metrics
-    error = np.abs(told.metrics - true).mean(0)
+    table = open_release(artifacts / "release").table("first_results")
+    table = table[(table["subject"] == "ternary") & (table["split"] == "test")]
+    table = table.set_index(["row", "metric"])
+    assert len(table) == 6 * len(METRIC_NAMES)
+    data = load_split(artifacts / "epsilon_vae_hybrid", "test")
+    model = open_release(artifacts / "release").map("aligned")
+    error = np.abs(predict_split(model, data, all_weights).metrics - data.metrics).mean(0)
     np.testing.assert_allclose(table.loc[EPSILON_VAE, "error"], error, atol=2e-3)
     with pytest.raises(LibraryError, match="expected the library nothing, found aligned"):
         link_by_split(artifacts / "library", tmp_path, "nothing")
