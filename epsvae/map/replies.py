@@ -95,9 +95,13 @@ def check_finite(answers: Float[Tensor, "n inputs answers"]) -> None:
 
 
 def keep(subject: Subject, questions: Questions, group: Answers) -> Kept:
-    """What is kept of a group's answers."""
+    """What is kept of a group's answers.
+
+    The probes' columns are those of the probes alone, as whoever asks the map will have them: a
+    feature may compare an answer with the others.
+    """
     everywhere = columns_of(subject, torch.cat([group.probes, group.anchors], 1), questions.places)
-    return Kept(everywhere[:, : len(questions.probes)], everywhere.mean(1))
+    return Kept(columns_of(subject, group.probes, questions.probes), everywhere.mean(1))
 
 
 def columns_of(

@@ -13,11 +13,13 @@ from epsvae.checkpoints import write_state
 from epsvae.errors import CheckpointError, LibraryError, SubjectError
 from epsvae.loading import load_subject
 from epsvae.map import learn
+from epsvae.map.asking import ask_train
 from epsvae.map.forest import grow_forest
 from epsvae.map.learn import fit_map
 from epsvae.map.map_file import is_subject_map, load_map, save_map
 from epsvae.map.predict import predict_files, readable
 from epsvae.map.questions import draw_questions
+from epsvae.map.replies import columns_of
 from tests.toys import zoo
 
 pytestmark = pytest.mark.numbers
@@ -251,6 +253,19 @@ def test_a_diverged_checkpoint_teaches_nothing(blobs, splits, caplog):
     fitted = fit_map(blobs, [*splits[0][:20], bad], splits[1][:10], 8)
     assert "diverged.pt answers with NaN" in caplog.text
     assert fitted.model.encode(splits[2][0].state).isfinite().all()
+
+
+def test_features_that_compare_answers_are_learned_as_they_are_asked(blobs, splits):
+    class Compared(type(blobs)):
+        def features(self, answers, targets):
+            return answers - answers.mean(0)
+
+    subject = Compared()
+    model, learned = ask_train(subject, splits[0][:4], 16, 0, False)
+    states = [example.state for example in splits[0][:4]]
+    answers = subject.answer_stack(states, subject.inputs[model.probes])
+    columns = columns_of(subject, answers, model.probes)
+    torch.testing.assert_close(learned.replies.kept.columns, columns, rtol=0, atol=1e-5)
 
 
 def test_probes_and_anchors_are_apart_where_the_pool_is_large(blobs):
