@@ -5,8 +5,7 @@ errors), `map` (learned quadrature for any subject), `uses` (what a map is good 
 (ternary, with its own map; digits; text). The names here are those of the seed document's examples.
 """
 
-from typing import Any
-
+from epsvae.lazy import importer
 from epsvae.threads import let_waiting_threads_sleep
 
 let_waiting_threads_sleep()
@@ -27,12 +26,4 @@ _ROOMS = {
     "load_subject": "loading",
 }
 __all__ = list(_ROOMS)
-
-
-def __getattr__(name: str) -> Any:
-    """Import a name when it is first asked for: `epsvae --help` need not load torch."""
-    if name not in _ROOMS:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module
-
-    return getattr(import_module(f"{__name__}.{_ROOMS[name]}"), name)
+__getattr__ = importer(__name__, _ROOMS)  # `epsvae --help` need not load torch

@@ -53,14 +53,21 @@ def read_state(path: Path | str) -> StateFile:
     """
     path = Path(path)
     try:
-        if not path.is_file():
-            found = "a folder" if path.is_dir() else "nothing"
-            raise CheckpointError(f"expected a checkpoint file, found {found}")
+        check_file(path)
         state, facts = _contents(path)
         _check_finite(state)
         return StateFile(path, state, _step(path, facts), _metrics(facts))
     except (CheckpointError, OSError) as error:
         raise CheckpointError(f"{path}: {error}") from error
+
+
+def check_file(path: Path) -> None:
+    """Raise CheckpointError if there is no file, or nothing in it."""
+    if not path.is_file():
+        found = "a folder" if path.is_dir() else "nothing"
+        raise CheckpointError(f"expected a checkpoint file, found {found}")
+    if path.stat().st_size == 0:
+        raise CheckpointError("expected a checkpoint, found an empty file")
 
 
 def write_state(
@@ -119,8 +126,6 @@ def find_checkpoints(folder: Path | str) -> "pd.DataFrame":
 
 
 def _contents(path: Path) -> tuple[dict[str, Tensor], Mapping[str, Any]]:
-    if path.stat().st_size == 0:
-        raise CheckpointError("expected a checkpoint, found an empty file")
     if path.suffix in TORCH_SUFFIXES:
         contents = read_torch(path)
         return find_state(contents), contents

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from epsvae.folders import Example
-from epsvae.map.replies import groups
+from epsvae.map.replies import counted, groups, targets_of
 from epsvae.subject import Subject
 
 DRAWS = 20
@@ -59,7 +59,7 @@ def _measured(part: Subject, module: nn.Module) -> Mapping[str, float]:
 def _restricted(subject: Subject, places: Tensor) -> Subject:
     part = copy.copy(subject)
     part.inputs = subject.inputs[places]
-    part.targets = None if subject.targets is None else subject.targets[places]
+    part.targets = targets_of(subject, places)
     return part
 
 
@@ -102,7 +102,7 @@ def _items(
     subject: Subject, asked: Sequence[Example], places: Tensor
 ) -> Float[Tensor, "items n inputs"]:
     """Scores of single inputs, for the metrics that have them, in the order of the metrics."""
-    targets = None if subject.targets is None else subject.targets[places]
+    targets = targets_of(subject, places)
     found = []
     for group in groups(tqdm(asked, desc="items", unit="file")):
         answers = subject.answer_stack([example.state for example in group], subject.inputs[places])
@@ -123,8 +123,5 @@ def count(
     result = np.full((len(asked), len(subject.metrics)), np.nan)
     if len(places):
         answers = subject.answer_stack([asked[0].state], subject.inputs[places])[0]
-        targets = None if subject.targets is None else subject.targets[places]
-        with_items = subject.items(answers, targets)
-        kept = [i for i, m in enumerate(subject.metrics) if m.name in with_items]
-        result[:, kept] = (_items(subject, asked, places) @ weights).T
+        result[:, counted(subject, answers, places).numpy()] = (_items(subject, asked, places) @ weights).T
     return result

@@ -1,7 +1,6 @@
 """The map of any subject: learned quadrature, its intervals, its off-map score."""
 
-from importlib import import_module
-from typing import Any
+from epsvae.lazy import importer
 
 _PLACES = {
     "CalibratedMap": "calibrated",
@@ -14,10 +13,4 @@ _PLACES = {
     "save_map": "map_file",
 }
 __all__ = list(_PLACES)
-
-
-def __getattr__(name: str) -> Any:
-    """Import a name when it is first asked for: who predicts need not load what trains."""
-    if name not in _PLACES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_PLACES[name]}"), name)
+__getattr__ = importer(__name__, _PLACES)  # who predicts need not load what trains

@@ -96,7 +96,19 @@ class Novelty:
 
 
 def fit_novelty(train: Blocks, runs: np.ndarray, validation: Blocks) -> Novelty:
-    """Training runs are measured against other folds of them, validation runs against all."""
+    """Distances and scales of every block, and the threshold of the block that stands out most."""
+    distances, scales, held_out = fit_scales(train, runs, validation)
+    worst = torch.stack(list(held_out.values())).amax(0)
+    return Novelty(distances, scales, worst.quantile(1 - ALARMS).clamp_min(1e-6).item())
+
+
+def fit_scales(
+    train: Blocks, runs: np.ndarray, validation: Blocks
+) -> tuple[dict[str, Distance], dict[str, Scale], dict[str, Float[Tensor, "n"]]]:
+    """(distances, scales, scores of runs that were left out), block by block.
+
+    Training runs are measured against other folds of them, validation runs against all.
+    """
     folds = torch.from_numpy(np.unique(runs, return_inverse=True)[1] % FOLDS)
     distances = {name: fit_distance(x) for name, x in train.items()}
     held_out = {
@@ -105,8 +117,7 @@ def fit_novelty(train: Blocks, runs: np.ndarray, validation: Blocks) -> Novelty:
     }
     ends = torch.tensor([0.5, 1 - ALARMS])
     scales = {n: Scale(*torch.quantile(d, ends).tolist()) for n, d in held_out.items()}
-    worst = torch.stack([scales[name](d) for name, d in held_out.items()]).amax(0)
-    return Novelty(distances, scales, worst.quantile(1 - ALARMS).clamp_min(1e-6).item())
+    return distances, scales, {name: scales[name](d) for name, d in held_out.items()}
 
 
 def across_folds(x: Float[Tensor, "n features"], folds: Tensor) -> Float[Tensor, "n"]:

@@ -112,13 +112,18 @@ def columns_of(
     The subject's features, or levels and short answers themselves where it has none; then the
     items. Raises SubjectError if one is not finite.
     """
-    targets = None if subject.targets is None else subject.targets[places]
+    targets = targets_of(subject, places)
     columns = torch.stack([_columns(subject, one, targets) for one in answers])
     if not columns.isfinite().all():
         raise SubjectError(
             f"{subject.name}: expected finite features and items, found NaN or infinity"
         )
     return columns
+
+
+def targets_of(subject: Subject, places: Int[Tensor, "inputs"]) -> Tensor | None:
+    """What should be answered at some places of the subject's inputs, if it says that."""
+    return None if subject.targets is None else subject.targets[places]
 
 
 def _columns(
@@ -135,8 +140,7 @@ def _columns(
 
 def counted(subject: Subject, answers: Float[Tensor, "inputs answers"], places: Tensor) -> Tensor:
     """Which metrics have items, as places in `Subject.metrics`."""
-    targets = None if subject.targets is None else subject.targets[places]
-    items = subject.items(answers, targets)
+    items = subject.items(answers, targets_of(subject, places))
     return torch.tensor(
         [i for i, m in enumerate(subject.metrics) if m.name in items], dtype=torch.int64
     )

@@ -1,7 +1,6 @@
 """Checkpoints of ternary networks on disk: files, index, splits, extraction."""
 
-from importlib import import_module
-from typing import Any
+from epsvae.lazy import importer
 
 _PLACES = {
     "COLUMNS": "index",
@@ -34,10 +33,4 @@ _PLACES = {
     "write_index": "index",
 }
 __all__ = list(_PLACES)
-
-
-def __getattr__(name: str) -> Any:
-    """Import a name when it is first asked for: who predicts need not load what extracts."""
-    if name not in _PLACES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_PLACES[name]}"), name)
+__getattr__ = importer(__name__, _PLACES)  # who predicts need not load what extracts

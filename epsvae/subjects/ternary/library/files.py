@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from epsvae.atomic import replacing
+from epsvae.checkpoints import check_file
 from epsvae.errors import CheckpointError, few
 from epsvae.subjects.ternary import Architecture, Metrics
 from epsvae.subjects.ternary.library.architecture import infer_architecture
@@ -92,11 +93,7 @@ def load_checkpoint(path: Path | str) -> Checkpoint:
     """
     path = Path(path)
     try:
-        if not path.is_file():
-            found = "a folder" if path.is_dir() else "nothing"
-            raise CheckpointError(f"expected a checkpoint file, found {found}")
-        if path.stat().st_size == 0:
-            raise CheckpointError("expected a checkpoint, found an empty file")
+        check_file(path)
         contents = _read(path)
         state = find_state(contents)
         architecture = infer_architecture(state)

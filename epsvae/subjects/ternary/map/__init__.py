@@ -1,7 +1,6 @@
 """The ternary subject's own map: the Epsilon-VAE, its calibration and its release."""
 
-from importlib import import_module
-from typing import Any
+from epsvae.lazy import importer
 
 _PLACES = {
     "EpsilonVAE": "model",
@@ -21,10 +20,4 @@ _PLACES = {
     "save_map": "files",
 }
 __all__ = list(_PLACES)
-
-
-def __getattr__(name: str) -> Any:
-    """Import a name when it is first asked for: who predicts need not load what trains."""
-    if name not in _PLACES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_PLACES[name]}"), name)
+__getattr__ = importer(__name__, _PLACES)  # who predicts need not load what trains

@@ -1,11 +1,10 @@
 """Fit the off-map score of a library: see `offmap` for what it is."""
 
-import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from epsvae.map.novelty import ALARMS, FOLDS, Scale, across_folds, fit_distance
+from epsvae.map.novelty import ALARMS, fit_scales
 from epsvae.subjects.ternary.library.extracted import ExtractedSplit
 from epsvae.subjects.ternary.map.data import MapData, all_weights, runs_of
 from epsvae.subjects.ternary.map.fingerprint import READINGS, Fingerprint, fingerprint
@@ -39,18 +38,9 @@ def fit_offmap(model: EpsilonVAE, data: MapData) -> OffMap:
         vectors_fingerprint(model, all_weights(split), split)
         for split in (data.train, data.validation)
     )
-    folds = torch.from_numpy(np.unique(runs_of(data.train), return_inverse=True)[1] % FOLDS)
-    distances = {name: fit_distance(x) for name, x in train.items()}
-    held_out = {
-        name: torch.cat([across_folds(x, folds), distances[name](validation[name])])
-        for name, x in train.items()
-    }
-    scales = {
-        name: Scale(*torch.quantile(d, torch.tensor([0.5, 1 - ALARMS])).tolist())
-        for name, d in held_out.items()
-    }
+    distances, scales, held_out = fit_scales(train, runs_of(data.train), validation)
     parts = [
-        worst_block({n: scales[n](d) for n, d in held_out.items() if (n in READINGS) is read})
+        worst_block({name: d for name, d in held_out.items() if (name in READINGS) is read})
         for read in (True, False)
     ]
     reading, weights = (part.score.quantile(1 - ALARMS / 2).item() for part in parts)

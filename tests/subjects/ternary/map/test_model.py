@@ -18,12 +18,6 @@ pytestmark = pytest.mark.numbers
 
 
 @pytest.fixture(scope="module")
-def model(release):
-    """The released map of the aligned library."""
-    return release.map("aligned")
-
-
-@pytest.fixture(scope="module")
 def checkpoints(release):
     """Real checkpoints, one of each regime and from different ages."""
     files = [release.checkpoint_files(run) for run in sorted({*_runs(release)})]

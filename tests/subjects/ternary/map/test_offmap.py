@@ -24,12 +24,6 @@ pytestmark = pytest.mark.numbers
 
 
 @pytest.fixture(scope="module")
-def model(release):
-    """The released map of the aligned library."""
-    return release.map("aligned")
-
-
-@pytest.fixture(scope="module")
 def checkpoints(release):
     """Real checkpoints, one of each carried run."""
     return [load_checkpoint(file) for file in release.checkpoint_files()[3::11]]

@@ -12,7 +12,6 @@ import torch
 from epsvae.errors import EpsvaeError
 from epsvae.subjects.ternary import METRIC_NAMES, Architecture, TernaryVAE
 from epsvae.subjects.ternary.library.files import load_checkpoint, save_checkpoint
-from epsvae.subjects.ternary.map.calibration import FILE, load_calibration
 from epsvae.subjects.ternary.map.look import TernaryMap
 from epsvae.subjects.ternary.map.release import open_release
 from epsvae.uses.follow import follow
@@ -20,16 +19,6 @@ from epsvae.uses.stagnation import StagnationRule
 
 RELEASE = open_release(Path(__file__).resolve().parents[4] / "data" / "reference")
 FILES = RELEASE.checkpoint_files("aligned-055")
-
-
-@pytest.fixture(scope="module")
-def model():
-    return RELEASE.map("aligned")
-
-
-@pytest.fixture(scope="module")
-def calibration():
-    return load_calibration(RELEASE.folder / "aligned" / FILE)
 
 
 @pytest.fixture

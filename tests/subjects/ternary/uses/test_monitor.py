@@ -10,7 +10,6 @@ from epsvae.errors import CheckpointError, EpsvaeError
 from epsvae.map.predict import predict_files
 from epsvae.subjects.ternary import METRIC_NAMES, Architecture, TernaryVAE, all_operations
 from epsvae.subjects.ternary.library.files import load_checkpoint
-from epsvae.subjects.ternary.map.calibration import FILE, load_calibration
 from epsvae.subjects.ternary.map.look import TernaryMap
 from epsvae.subjects.ternary.map.release import open_release
 from epsvae.uses.monitor import NOT_FINITE, QualityMonitor
@@ -19,16 +18,6 @@ pytestmark = pytest.mark.numbers
 
 RELEASE = open_release(Path(__file__).resolve().parents[4] / "data" / "reference")
 FILES = RELEASE.checkpoint_files()
-
-
-@pytest.fixture(scope="module")
-def model():
-    return RELEASE.map("aligned")
-
-
-@pytest.fixture(scope="module")
-def calibration():
-    return load_calibration(RELEASE.folder / "aligned" / FILE)
 
 
 def network(file=FILES[3]):

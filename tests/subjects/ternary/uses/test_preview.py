@@ -32,11 +32,6 @@ RELEASE = open_release(Path(__file__).resolve().parents[4] / "data" / "reference
 FILES = RELEASE.checkpoint_files()
 
 
-@pytest.fixture(scope="module")
-def model():
-    return RELEASE.map("aligned")
-
-
 @pytest.fixture
 def points():
     """Forty points of the ball in 5 dimensions, out to norm 0.97."""

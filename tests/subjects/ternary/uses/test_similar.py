@@ -10,7 +10,6 @@ import torch
 from epsvae.errors import EpsvaeError
 from epsvae.subjects.ternary import METRIC_NAMES
 from epsvae.subjects.ternary.library.files import load_checkpoint, save_checkpoint
-from epsvae.subjects.ternary.map.calibration import load_calibration
 from epsvae.subjects.ternary.map.look import TernaryMap
 from epsvae.subjects.ternary.map.places import release_places
 from epsvae.subjects.ternary.map.release import open_release
@@ -29,16 +28,6 @@ pytestmark = pytest.mark.numbers
 
 RELEASE = open_release(Path(__file__).resolve().parents[4] / "data" / "reference")
 FILES = RELEASE.checkpoint_files()
-
-
-@pytest.fixture(scope="module")
-def model():
-    return RELEASE.map("aligned")
-
-
-@pytest.fixture(scope="module")
-def calibration():
-    return load_calibration(RELEASE.folder / "aligned" / "calibration.safetensors")
 
 
 @pytest.fixture(scope="module")
