@@ -123,5 +123,6 @@ def count(
     result = np.full((len(asked), len(subject.metrics)), np.nan)
     if len(places):
         answers = subject.answer_stack([asked[0].state], subject.inputs[places])[0]
-        result[:, counted(subject, answers, places).numpy()] = (_items(subject, asked, places) @ weights).T
+        kept = counted(subject, answers, places).numpy()
+        result[:, kept] = (_items(subject, asked, places) @ weights).T
     return result
